@@ -1,0 +1,58 @@
+"""What the distribution is made of; every other tool's settings are in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "tf_crossdistil/__init__.py").read_text())[1]
+
+setup(
+    name="tf-crossdistil",
+    version=VERSION,
+    description="CrossDistil multi-task ranking on TensorFlow: from raw logs to a served student",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["tf_crossdistil*", "pipelines*", "serving*"]),
+    package_data={"tf_crossdistil": ["py.typed", "demo/*.yaml"], "serving": ["deploy/*"], "pipelines": ["py.typed"]},
+    install_requires=[
+        "apache-beam>=2.70",
+        "google-crc32c>=1.5",
+        "grpcio>=1.60",
+        "httpx>=0.27",
+        "keras>=3.0",
+        "matplotlib>=3.8",
+        "numpy>=1.26",
+        "pyarrow>=16",
+        "pydantic>=2.7",
+        "PyYAML>=6.0",
+        "rich>=13.7",
+        "starlette>=0.40",
+        "tensorflow>=2.18",
+        "tensorflow-recommenders>=0.7.3",
+        "tensorflow-serving-api>=2.18",
+        "tf_keras>=2.18",
+        "typer>=0.15",
+        "uvicorn>=0.30",
+    ],
+    extras_require={
+        "dev": [
+            "build",
+            "hypothesis>=6.100",
+            "mypy>=1.10",
+            "pandas-stubs",
+            "pytest>=8.2",
+            "pytest-xdist>=3.6",
+            "ruff>=0.6",
+            "scikit-learn>=1.5",
+            "types-protobuf",
+            "types-PyYAML",
+        ],
+        "bench": ["polars>=1.0"],
+        "gcp": ["apache-beam[gcp]>=2.70"],
+    },
+    entry_points={"console_scripts": ["crossdistil=tf_crossdistil.cli.main:main"]},
+)

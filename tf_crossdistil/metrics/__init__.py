@@ -1,0 +1,1 @@
+"""Metrics: exact ones on arrays, and what they are computed from."""

@@ -1,0 +1,194 @@
+"""What a prepared data set is: `metadata.json`, `manifest.json` and how a complete run is found."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tf_crossdistil.config import CategoricalFeature, Experiment, HashedFeature
+from tf_crossdistil.errors import CrossDistilError
+
+LATEST_FILE = "LATEST"
+SUCCESS_FILE = "_SUCCESS"
+METADATA_FILE = "metadata.json"
+MANIFEST_FILE = "manifest.json"
+SAMPLE_FILE = "sample.jsonl"
+RUN_PREFIX = "run="
+TRUTH_PREFIX = "truth/"
+
+
+class _Document(BaseModel):
+    """A part of a JSON file that a pipeline wrote; a later version may know more keys."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Vocabulary(_Document):
+    """A categorical feature's values in the training split. `ids` is missing (id 0) + `size` + oov buckets."""
+
+    size: int
+    ids: int
+    sha256: str
+
+
+class NumericStatistics(_Document):
+    """Raw values of a numeric feature over the training split; missing values are counted, not averaged."""
+
+    count: int
+    missing: int
+    mean: float
+    deviation: float
+    minimum: float
+    maximum: float
+
+
+class InputFile(_Document):
+    """One file of logs: what went in came out or is in the dead letters."""
+
+    path: str
+    rows_in: int
+    rows_out: int
+    dead_letters: int
+
+
+class Metadata(_Document):
+    """`metadata.json` of a run; `config` is the configuration that prepared it."""
+
+    name: str
+    run: str
+    package_version: str
+    schema_hash: str
+    config: dict[str, Any]
+    rows_in: int
+    rows_out: int
+    dead_letters: dict[str, int]
+    counts: dict[str, dict[str, int]]
+    positive_rates: dict[str, dict[str, float]]
+    vocabularies: dict[str, Vocabulary]
+    numeric: dict[str, NumericStatistics]
+    inputs: list[InputFile]
+
+    def embedding_rows(self, feature: CategoricalFeature | HashedFeature) -> int:
+        """How many ids a feature has, and so how many rows its embedding table needs."""
+        return feature.buckets if isinstance(feature, HashedFeature) else self.vocabularies[feature.name].ids
+
+
+class FileEntry(_Document):
+    """One file of a run; `split`, `tag` and `rows` are null for files that hold no records."""
+
+    path: str
+    split: str | None = None
+    tag: str | None = None
+    rows: int | None = None
+    bytes: int
+    sha256: str
+
+
+class Manifest(_Document):
+    """`manifest.json`: every file of a run but itself and `_SUCCESS`."""
+
+    files: list[FileEntry]
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """A complete run of the pipeline; readers open only what its manifest lists."""
+
+    directory: Path
+    metadata: Metadata
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, directory: str | Path) -> "PreparedData":
+        """Opens the newest complete run below `directory`, or the run that `directory` itself is.
+
+        Raises:
+            CrossDistilError: there is no complete run, or its files are damaged.
+        """
+        root = Path(directory)
+        run = root if root.name.startswith(RUN_PREFIX) else _latest_run(root)
+        if not (run / SUCCESS_FILE).is_file():
+            raise CrossDistilError(f"{run} has no {SUCCESS_FILE}, so no pipeline finished it; run `crossdistil prepare` again")
+        return cls(run, read_document(run / METADATA_FILE, Metadata), read_document(run / MANIFEST_FILE, Manifest))
+
+    def record_files(self, split: str, tag: str | None = None) -> list[Path]:
+        """The TFRecord files of a split, of one tag or of all, in the manifest's order."""
+        entries = [entry for entry in self.manifest.files if entry.split == split and tag in (None, entry.tag)]
+        return [self.directory / entry.path for entry in entries if entry.rows]
+
+    def rows(self, split: str) -> int:
+        """How many records a split has."""
+        return sum(self.metadata.counts.get(split, {}).values())
+
+    def vocabulary_file(self, feature: str) -> Path:
+        """One value a line; line n (from 0) has id n + 1."""
+        return self.directory / "vocabulary" / f"{feature}.txt"
+
+
+def _latest_run(root: Path) -> Path:
+    if not root.is_dir():
+        raise CrossDistilError(f"{root} is no directory; give the --output of `crossdistil prepare`")
+    latest = root / LATEST_FILE
+    if not latest.is_file():
+        raise CrossDistilError(f"{root} has no {LATEST_FILE}, so no pipeline finished in it; run `crossdistil prepare` again")
+    return root / f"{RUN_PREFIX}{latest.read_text(encoding='utf-8').strip()}"
+
+
+DocumentType = TypeVar("DocumentType", bound=BaseModel)
+
+
+def read_document(path: Path, kind: type[DocumentType]) -> DocumentType:
+    """Reads a JSON file of a known kind.
+
+    Raises:
+        CrossDistilError: the file is missing or does not hold that kind.
+    """
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise CrossDistilError(f"cannot read {path}: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise CrossDistilError(f"{path} is damaged: {where} {first['msg'].lower()}; make it again") from error
+
+
+def check_same_schema(trained: Metadata, data: Metadata) -> None:
+    """Refuses data whose ids mean something else than those a model was trained on.
+
+    Raises:
+        CrossDistilError: tasks or features differ, or a vocabulary does.
+    """
+    if trained.schema_hash != data.schema_hash:
+        raise CrossDistilError(
+            f"the run was trained on data of schema {trained.schema_hash}, this data has schema {data.schema_hash}: "
+            "their tasks or features differ; use the data that the run was trained on, or train again"
+        )
+    changed = [name for name, known in trained.vocabularies.items() if data.vocabularies[name] != known]
+    if changed:
+        raise CrossDistilError(
+            f"the vocabulary of '{changed[0]}' is not the one that the run was trained on, so ids would mean other values; "
+            "use the data that the run was trained on, or train again"
+        )
+
+
+def check_config_matches(experiment: Experiment, data: Metadata) -> None:
+    """Refuses a configuration that describes other records than the data holds.
+
+    Raises:
+        CrossDistilError: tasks or features of the two differ.
+    """
+    if experiment.schema_hash() != data.schema_hash:
+        raise CrossDistilError(
+            f"the data was prepared with other tasks or features than configuration '{experiment.name}' has "
+            f"(schema {data.schema_hash}, expected {experiment.schema_hash()}); run `crossdistil prepare` with it"
+        )
+
+
+def record_fields(experiment: Experiment) -> Sequence[tuple[str, str]]:
+    """Every field of a record with its kind: `int64` for ids, `float` for numbers, labels and true probabilities."""
+    fields = [(feature.name, "float" if feature.kind == "numeric" else "int64") for feature in experiment.features]
+    fields += [(task.name, "float") for task in experiment.tasks]
+    return fields + [(TRUTH_PREFIX + task.name, "float") for task in experiment.tasks if task.truth]
