@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -35,7 +36,7 @@ class Task(Section):
     """A binary task and the column that labels it.
 
     Without `positive` and `at_least` the column must hold 0 or 1. `truth` names a column with the true probability, which
-    only synthetic logs have; evaluation then reports the best reachable metrics.
+    only synthetic logs have; evaluation then reports the best reachable metrics. `weight` scales the student's losses.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Task(Section):
     positive: str | int | float | bool | None = None
     at_least: float | None = None
     truth: str | None = None
+    weight: float = Field(1.0, gt=0)
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
@@ -230,7 +232,7 @@ class Experiment(Section):
     def schema_hash(self) -> str:
         """Sixteen hex digits over everything that fixes what a record means: tasks and features, without widths."""
         schema = {
-            "tasks": [task.model_dump(mode="json", exclude={"truth"}) for task in self.tasks],
+            "tasks": [task.model_dump(mode="json", exclude={"truth", "weight"}) for task in self.tasks],
             "features": [feature.model_dump(mode="json", exclude={"dim"}) for feature in self.features],
         }
         return hashlib.sha256(json.dumps(schema, sort_keys=True).encode()).hexdigest()[:16]
@@ -242,8 +244,10 @@ class Experiment(Section):
         if twice := duplicates(names):
             raise ValueError(f"the name '{twice[0]}' is used twice among tasks and features")
         for name in names:
-            if not name or "/" in name or name.startswith("."):
-                raise ValueError(f"the name '{name}' cannot be used, since names become file names")
+            if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+                raise ValueError(
+                    f"the name '{name}' must be of letters, digits, '_', '.' and '-', since it names files and tensors"
+                )
         for task in self.tasks:
             for column in (task.column, task.truth):
                 if column in features:

@@ -1,0 +1,1 @@
+"""Backbones: how tasks share what lies between the features and the towers. One a file, behind `base.Backbone`."""

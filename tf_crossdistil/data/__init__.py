@@ -1,0 +1,1 @@
+"""Reading prepared data with tf.data, and turning raw features into the ids that the pipeline gave."""

@@ -1,0 +1,35 @@
+"""A stack of dense layers."""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+import tf_keras as keras
+
+
+class Perceptron(keras.layers.Layer):
+    """Dense layers with ReLU, each followed by dropout: `[rows, width]` to `[rows, units[-1]]`."""
+
+    def __init__(self, units: Sequence[int], dropout: float = 0.0, **kwargs: object):
+        super().__init__(**kwargs)
+        self._dense = [keras.layers.Dense(size, activation="relu") for size in units]
+        self._dropout = keras.layers.Dropout(dropout)
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Applies the layers in order."""
+        outputs = inputs
+        for dense in self._dense:
+            outputs = self._dropout(dense(outputs), training=training)
+        return outputs
+
+
+class Tower(keras.layers.Layer):
+    """One task's head: a perceptron and a logit, `[rows, width]` to `[rows]`."""
+
+    def __init__(self, units: Sequence[int], dropout: float = 0.0, **kwargs: object):
+        super().__init__(**kwargs)
+        self._hidden = Perceptron(units, dropout)
+        self._logit = keras.layers.Dense(1)
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """The logit of every row."""
+        return tf.squeeze(self._logit(self._hidden(inputs, training=training)), axis=1)

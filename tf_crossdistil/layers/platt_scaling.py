@@ -1,0 +1,29 @@
+"""Platt scaling of teacher logits (Eq. 8 of the CrossDistil paper)."""
+
+import math
+
+import tensorflow as tf
+
+
+class PlattScaling(tf.Module):
+    """`r~ = P r + Q` for each task, with the probability `sigmoid(r~)` and P > 0.
+
+    The paper prints `1 / (1 + exp r~)`; with that sign P turns negative, which flips the ranking and breaks Eq. 10. P is
+    the softplus of a free variable, so that it stays positive; it starts at 1, Q at 0.
+
+    A tf.Module and no Keras layer: P and Q are trained by their own optimizer, never by the model's.
+    """
+
+    def __init__(self, tasks: int):
+        super().__init__()
+        self.free_scale = tf.Variable(tf.fill([tasks], math.log(math.e - 1)), name="free_scale")
+        self.offset = tf.Variable(tf.zeros([tasks]), name="offset")
+
+    @property
+    def scale(self) -> tf.Tensor:
+        """P, `[tasks]`."""
+        return tf.nn.softplus(self.free_scale)
+
+    def __call__(self, logits: tf.Tensor) -> tf.Tensor:
+        """Calibrated logits `[rows, tasks]`."""
+        return self.scale * logits + self.offset

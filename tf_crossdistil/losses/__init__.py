@@ -1,0 +1,1 @@
+"""The paper's loss functions: pure functions on tensors."""

@@ -1,0 +1,1 @@
+"""The network and the model that trains it."""

@@ -1,0 +1,51 @@
+"""The network: features, interaction, backbone, one tower a task; students and teachers alike."""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+import tf_keras as keras
+
+import tf_crossdistil.backbones.ple  # noqa: F401 - registers itself
+from tf_crossdistil.backbones.base import find_backbone
+from tf_crossdistil.config import Experiment
+from tf_crossdistil.data.records import Columns
+from tf_crossdistil.layers.feature_encoder import FeatureEncoder
+from tf_crossdistil.layers.perceptron import Tower
+from tf_crossdistil.schema import Metadata
+
+INTERACTIONS = {"none": lambda: None, "cross": tfrs.layers.dcn.Cross}
+
+
+def teacher_name(task: str) -> str:
+    """The name of a task's augmented task, A+ in the paper."""
+    return f"{task}+"
+
+
+class RankingNetwork(keras.Model):
+    """Columns of ids and numbers `[rows]` to one logit `[rows]` a task.
+
+    Args:
+        experiment: the configuration.
+        metadata: of the prepared data; vocabularies and statistics size the network.
+        with_teachers: whether every task has a teacher beside its student.
+    """
+
+    def __init__(self, experiment: Experiment, metadata: Metadata, with_teachers: bool):
+        super().__init__(name="ranking_network")
+        settings = experiment.model
+        self.students = experiment.task_names
+        self.teachers = [teacher_name(task) for task in self.students] if with_teachers else []
+        self.encoder = FeatureEncoder(experiment, metadata)
+        self.interaction = INTERACTIONS[settings.interaction]()
+        self.backbone = find_backbone(settings.backbone)(self.students, self.teachers, settings)
+        self.towers = {task: Tower(settings.towers, settings.dropout) for task in [*self.students, *self.teachers]}
+
+    def call(self, inputs: Columns, tasks: Sequence[str] | None = None, training: bool = False) -> dict[str, tf.Tensor]:
+        """Logits of `tasks`, by default of all; nothing is computed for others."""
+        tasks = [*self.students, *self.teachers] if tasks is None else list(tasks)
+        encoded = self.encoder(inputs)
+        if self.interaction is not None:
+            encoded = self.interaction(encoded)
+        representations = self.backbone(encoded, tasks, training=training)
+        return {task: self.towers[task](representations[task], training=training) for task in tasks}

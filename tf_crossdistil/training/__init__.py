@@ -1,0 +1,1 @@
+"""Training runs: the loop, what it keeps on disk, and how it is shown."""

@@ -1,0 +1,134 @@
+"""A run directory: what training keeps on disk, and how later commands open it.
+
+RUN/config.yaml           the configuration as it was trained, overrides included
+RUN/data/                 metadata, vocabularies and sample rows of the data it was trained on
+RUN/history.json          one entry an epoch
+RUN/checkpoints/          `last` to resume from, `best` to evaluate and export
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+import yaml
+
+from tf_crossdistil.config import Experiment, load_config
+from tf_crossdistil.errors import CrossDistilError, UsageError
+from tf_crossdistil.models.crossdistil import CrossDistilModel
+from tf_crossdistil.schema import METADATA_FILE, SAMPLE_FILE, Metadata, PreparedData, read_document
+
+# What may change between a run and its continuation, since it says how long to train and not what.
+_RESUMABLE = {"epochs", "early_stopping"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory with the configuration and the data's metadata that it was trained with."""
+
+    directory: Path
+    experiment: Experiment
+    metadata: Metadata
+
+    @classmethod
+    def create(cls, directory: Path, experiment: Experiment, data: PreparedData) -> "Run":
+        """Starts a run in a new or empty directory.
+
+        Raises:
+            UsageError: the directory holds something already.
+        """
+        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+            raise UsageError(f"{directory} is not empty; give another --run, or --resume to go on with the run in it")
+        kept = directory / "data"
+        try:
+            (kept / "vocabulary").mkdir(parents=True)
+            shutil.copyfile(data.directory / METADATA_FILE, kept / METADATA_FILE)
+            shutil.copyfile(data.directory / SAMPLE_FILE, kept / SAMPLE_FILE)
+            for feature in data.metadata.vocabularies:
+                shutil.copyfile(data.vocabulary_file(feature), kept / "vocabulary" / f"{feature}.txt")
+            text = yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False)
+            (directory / "config.yaml").write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise CrossDistilError(f"cannot write the run to {directory}: {error.strerror}") from error
+        return cls(directory, experiment, data.metadata)
+
+    @classmethod
+    def open(cls, directory: Path) -> "Run":
+        """Opens a run that training started.
+
+        Raises:
+            CrossDistilError: the directory holds no run.
+        """
+        if not (directory / "config.yaml").is_file():
+            raise CrossDistilError(f"{directory} holds no training run; give the --run directory of `crossdistil train`")
+        metadata = read_document(directory / "data" / METADATA_FILE, Metadata)
+        return cls(directory, load_config(directory / "config.yaml"), metadata)
+
+    def check_resumable(self, experiment: Experiment) -> None:
+        """Refuses to go on with another configuration than the run was started with.
+
+        Raises:
+            UsageError: anything but the number of epochs and early stopping differs.
+        """
+        for section in type(experiment).model_fields:
+            started, asked = getattr(self.experiment, section), getattr(experiment, section)
+            if section == "training":
+                started, asked = started.model_dump(exclude=_RESUMABLE), asked.model_dump(exclude=_RESUMABLE)
+            if started != asked:
+                raise UsageError(
+                    f"section '{section}' of the configuration is not the one that {self.directory} was started with; "
+                    "resume with the same configuration, or give another --run"
+                )
+
+    @property
+    def vocabularies(self) -> Path:
+        """The folder with one vocabulary file a categorical feature."""
+        return self.directory / "data" / "vocabulary"
+
+    @property
+    def sample_file(self) -> Path:
+        """Raw example rows, one JSON object a line."""
+        return self.directory / "data" / SAMPLE_FILE
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of all checkpoints."""
+        return self.directory / "checkpoints"
+
+    def history(self) -> list[dict[str, Any]]:
+        """One entry an epoch; empty before the first ends."""
+        path = self.directory / "history.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+
+    def write_history(self, history: list[dict[str, Any]]) -> None:
+        """Replaces `history.json` at once, so that a reader never sees half of it."""
+        aside = self.directory / "history.json.partial"
+        aside.write_text(json.dumps(history, indent=2) + "\n", encoding="utf-8")
+        aside.replace(self.directory / "history.json")
+
+    def load_best(self) -> CrossDistilModel:
+        """The model with the weights of its best epoch.
+
+        Raises:
+            CrossDistilError: no epoch has ended yet.
+        """
+        checkpoint = tf.train.latest_checkpoint(str(self.checkpoints / "best"))
+        if checkpoint is None:
+            raise CrossDistilError(f"{self.directory} has no finished epoch yet; go on with `crossdistil train --resume`")
+        model = CrossDistilModel(self.experiment, self.metadata)
+        build(model, self.experiment)
+        weights_checkpoint(model).restore(checkpoint).assert_existing_objects_matched().expect_partial()
+        return model
+
+
+def build(model: CrossDistilModel, experiment: Experiment) -> None:
+    """Creates all variables of a model by one call on a row of zeros."""
+    dtypes = {feature.name: tf.float32 if feature.kind == "numeric" else tf.int64 for feature in experiment.features}
+    model({name: tf.zeros([1], dtype) for name, dtype in dtypes.items()})
+
+
+def weights_checkpoint(model: CrossDistilModel) -> tf.train.Checkpoint:
+    """What evaluation and export need: the network and the calibration."""
+    return tf.train.Checkpoint(network=model.network, calibration=model.calibration.scaling)

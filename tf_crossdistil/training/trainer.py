@@ -1,0 +1,163 @@
+"""The training loop: epochs, validation, checkpoints, early stopping."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+import tf_keras as keras
+from rich.console import Console
+
+from tf_crossdistil.config import EarlyStopping, Experiment
+from tf_crossdistil.data.training_batches import TrainingBatches
+from tf_crossdistil.errors import CrossDistilError
+from tf_crossdistil.metrics.summary import mean_metric, summarize
+from tf_crossdistil.models.crossdistil import CrossDistilModel
+from tf_crossdistil.models.predict import predict_split
+from tf_crossdistil.schema import PreparedData, check_config_matches, check_same_schema
+from tf_crossdistil.training.optimizers import composite_optimizer
+from tf_crossdistil.training.progress import EpochProgress
+from tf_crossdistil.training.run import Run, build, weights_checkpoint
+
+# Whether a larger value of a metric is better.
+_LARGER_IS_BETTER = {"auc": True, "multi_auc": True, "log_loss": False}
+VALIDATION_METRICS = tuple(_LARGER_IS_BETTER)
+
+
+def train(experiment: Experiment, data: PreparedData, directory: Path, console: Console, resume: bool = False) -> Run:
+    """Trains a model and keeps everything about it in a run directory.
+
+    Every random number depends on the seed and the epoch only, so that a resumed run ends as an undisturbed one would.
+
+    Args:
+        experiment: the configuration.
+        data: a prepared data set of that configuration.
+        directory: the run directory.
+        console: where progress is shown.
+        resume: go on after the last finished epoch.
+
+    Raises:
+        UsageError: the directory is not empty, or, with `resume`, was started with another configuration.
+        CrossDistilError: the data was prepared with another configuration, or training broke down.
+    """
+    check_config_matches(experiment, data.metadata)
+    if resume:
+        run = Run.open(directory)
+        run.check_resumable(experiment)
+        check_same_schema(run.metadata, data.metadata)
+    else:
+        run = Run.create(directory, experiment, data)
+    return _Training(run, experiment, data, console).run_epochs()
+
+
+@dataclass
+class _Best:
+    """The best validation metric so far and when it was reached."""
+
+    value: float = math.nan
+    epoch: int = 0
+
+    def improves(self, value: float, larger_is_better: bool) -> bool:
+        return math.isnan(self.value) or (value > self.value if larger_is_better else value < self.value)
+
+
+class _Training:
+    def __init__(self, run: Run, experiment: Experiment, data: PreparedData, console: Console):
+        self._run, self._experiment, self._data, self._console = run, experiment, data, console
+        keras.utils.set_random_seed(experiment.training.seed)
+        self._model = CrossDistilModel(experiment, data.metadata)
+        build(self._model, experiment)
+        self._model.compile(optimizer=composite_optimizer(self._model, experiment.training))
+        self._batches = TrainingBatches(data, experiment, with_strata=self._model.method.teachers)
+        resumable = tf.train.Checkpoint(
+            network=self._model.network,
+            calibration=self._model.calibration.scaling,
+            optimizer=self._model.optimizer,
+            calibration_optimizer=self._model.calibration.optimizer,
+        )
+        self._last = tf.train.CheckpointManager(resumable, str(run.checkpoints / "last"), max_to_keep=2)
+        self._best = tf.train.CheckpointManager(weights_checkpoint(self._model), str(run.checkpoints / "best"), max_to_keep=1)
+        self._stopping = experiment.training.early_stopping
+        self._metric = (self._stopping or EarlyStopping()).metric
+
+    def run_epochs(self) -> Run:
+        history = self._restore()
+        best = self._best_of(history)
+        while len(history) < self._experiment.training.epochs and not self._is_stale(best, len(history)):
+            entry = self._run_epoch(len(history) + 1)
+            history.append(entry)
+            value = entry[f"validation_{self._metric}"]
+            if best.improves(value, _LARGER_IS_BETTER[self._metric]):
+                best = _Best(value, entry["epoch"])
+                self._best.save(checkpoint_number=entry["epoch"])
+            self._last.save(checkpoint_number=entry["epoch"])
+            self._run.write_history(history)
+        self._console.print(
+            f"best validation {self._metric} {best.value:.4f} in epoch {best.epoch}; run kept in {self._run.directory}"
+        )
+        return self._run
+
+    def _restore(self) -> list[dict[str, Any]]:
+        # The history is written after the checkpoint, so it can be one epoch short of the newest one, never ahead.
+        history = self._run.history()
+        if history:
+            finished = [path for path in self._last.checkpoints if path.endswith(f"-{len(history)}")]
+            if not finished:
+                raise CrossDistilError(f"{self._run.checkpoints} lacks the checkpoint of epoch {len(history)}; train again")
+            self._last.checkpoint.restore(finished[0])
+            self._console.print(f"resuming after epoch {len(history)}", highlight=False)
+        return history
+
+    def _best_of(self, history: list[dict[str, Any]]) -> _Best:
+        best = _Best()
+        for entry in history:
+            value = entry[f"validation_{self._metric}"]
+            if best.improves(value, _LARGER_IS_BETTER[self._metric]):
+                best = _Best(value, entry["epoch"])
+        return best
+
+    def _is_stale(self, best: _Best, epochs: int) -> bool:
+        return self._stopping is not None and epochs - best.epoch > self._stopping.patience
+
+    def _run_epoch(self, epoch: int) -> dict[str, Any]:
+        # Dropout draws from the global generator; seeding it by epoch is what makes resumed epochs repeat undisturbed ones.
+        keras.utils.set_random_seed(self._experiment.training.seed * 1_000_003 + epoch)
+        label = f"{self._experiment.name} {self._experiment.distillation.method}"
+        with EpochProgress(self._console, label, epoch, self._batches.steps, self._batches.batch_size) as progress:
+            fitted = self._model.fit(
+                self._batches.epoch(epoch), epochs=1, steps_per_epoch=self._batches.steps, verbose=0, callbacks=[progress]
+            )
+        losses = {name: float(values[0]) for name, values in fitted.history.items()}
+        self._check_finite(losses, epoch)
+        rows = self._batches.steps * self._batches.batch_size
+        entry = {"epoch": epoch, "seconds": progress.seconds, "rows_per_second": rows / progress.seconds}
+        entry |= {name if name == "loss" else f"loss/{name}": value for name, value in losses.items()}
+        entry |= self._validate()
+        validation = "  ".join(f"{metric} {entry[f'validation_{metric}']:.4f}" for metric in VALIDATION_METRICS)
+        self._console.print(
+            f"{label} epoch {epoch}/{self._experiment.training.epochs}  loss {entry['loss']:.4f}  validation {validation}  "
+            f"{entry['rows_per_second']:,.0f} rows/s",
+            highlight=False,
+        )
+        return entry
+
+    def _check_finite(self, losses: dict[str, float], epoch: int) -> None:
+        for name, value in losses.items():
+            if not math.isfinite(value):
+                raise CrossDistilError(
+                    f"the loss '{name}' became {value} in epoch {epoch}; lower training.learning_rate or "
+                    f"training.embedding_learning_rate; the last good epoch is kept in {self._run.directory}"
+                )
+
+    def _validate(self) -> dict[str, float]:
+        if not self._data.rows("validation"):
+            raise CrossDistilError(
+                "the data has no validation rows, which choose the best epoch; check 'split' in the configuration"
+            )
+        predictions = predict_split(self._model, self._data, self._experiment, "validation")
+        summary = summarize(self._experiment, predictions, "validation")
+        entry = {f"validation_{metric}": mean_metric(summary, metric) for metric in VALIDATION_METRICS}
+        for task, metrics in summary["tasks"].items():
+            entry |= {f"validation_{task}_{metric}": metrics[metric] for metric in VALIDATION_METRICS}
+        return entry
