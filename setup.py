@@ -17,7 +17,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["tf_crossdistil*", "pipelines*", "serving*"]),
-    package_data={"tf_crossdistil": ["py.typed", "demo/*.yaml"], "serving": ["deploy/*"], "pipelines": ["py.typed"]},
+    package_data={"tf_crossdistil": ["py.typed", "demo.yaml"], "serving": ["deploy/*"], "pipelines": ["py.typed"]},
     install_requires=[
         "apache-beam>=2.70",
         "google-crc32c>=1.5",

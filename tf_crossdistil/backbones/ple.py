@@ -32,11 +32,11 @@ class ExtractionLevel(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         sizes = {**dict.fromkeys([*students, *teachers], experts.per_task), SHARED: experts.shared}
-        self._experts = {owner: [Perceptron(experts.units, dropout) for _ in range(size)] for owner, size in sizes.items()}
+        self.experts = {owner: [Perceptron(experts.units, dropout) for _ in range(size)] for owner, size in sizes.items()}
         self._reads = {task: [task, SHARED] for task in [*students, *teachers]}
         if not last:
             self._reads[SHARED] = [*students, SHARED]
-        self._gates = {
+        self.gates = {
             owner: keras.layers.Dense(sum(sizes[other] for other in reads), activation="softmax")
             for owner, reads in self._reads.items()
         }
@@ -47,13 +47,11 @@ class ExtractionLevel(keras.layers.Layer):
         needed = {other for owner in owners for other in self._reads[owner]}
         outputs = {
             owner: [expert(inputs[owner], training=training) for expert in experts]
-            for owner, experts in self._experts.items()
+            for owner, experts in self.experts.items()
             if owner in needed
         }
         return {
-            owner: _mix(
-                self._gates[owner](inputs[owner]), [output for other in self._reads[owner] for output in outputs[other]]
-            )
+            owner: _mix(self.gates[owner](inputs[owner]), [output for other in self._reads[owner] for output in outputs[other]])
             for owner in owners
         }
 
@@ -64,7 +62,7 @@ class ProgressiveLayeredExtraction(Backbone):
 
     def __init__(self, students: Sequence[str], teachers: Sequence[str], settings: Model, **kwargs: object):
         super().__init__(students, teachers, settings, **kwargs)
-        self._levels = [
+        self.levels = [
             ExtractionLevel(
                 students, teachers, settings.experts, dropout=settings.dropout, last=level == settings.experts.levels - 1
             )
@@ -75,9 +73,9 @@ class ProgressiveLayeredExtraction(Backbone):
         """Representations of `tasks`; with several levels, students are always computed, since the shared gate reads them."""
         inner = list(dict.fromkeys([*self.students, *tasks]))
         states = dict.fromkeys([*inner, SHARED], inputs)
-        for level in self._levels[:-1]:
+        for level in self.levels[:-1]:
             states = level(states, inner, training=training)
-        return self._levels[-1](states, list(tasks), training=training)
+        return self.levels[-1](states, list(tasks), training=training)
 
 
 def _mix(gates: tf.Tensor, experts: Sequence[tf.Tensor]) -> tf.Tensor:

@@ -32,7 +32,7 @@ class FeatureEncoder(keras.layers.Layer):
 
     def __init__(self, experiment: Experiment, metadata: Metadata, **kwargs: object):
         super().__init__(**kwargs)
-        self._encoders = {
+        self.encoders = {
             feature.name: NumericTransform(feature, metadata.numeric[feature.name])
             if feature.kind == "numeric"
             else keras.layers.Embedding(
@@ -45,4 +45,4 @@ class FeatureEncoder(keras.layers.Layer):
 
     def call(self, inputs: Columns) -> tf.Tensor:
         """Encodes the columns; the order of features is the configuration's."""
-        return tf.concat([encode(inputs[name]) for name, encode in self._encoders.items()], axis=1)
+        return tf.concat([encode(inputs[name]) for name, encode in self.encoders.items()], axis=1)

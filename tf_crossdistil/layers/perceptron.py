@@ -11,13 +11,13 @@ class Perceptron(keras.layers.Layer):
 
     def __init__(self, units: Sequence[int], dropout: float = 0.0, **kwargs: object):
         super().__init__(**kwargs)
-        self._dense = [keras.layers.Dense(size, activation="relu") for size in units]
+        self.dense = [keras.layers.Dense(size, activation="relu") for size in units]
         self._dropout = keras.layers.Dropout(dropout)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Applies the layers in order."""
         outputs = inputs
-        for dense in self._dense:
+        for dense in self.dense:
             outputs = self._dropout(dense(outputs), training=training)
         return outputs
 
@@ -27,9 +27,9 @@ class Tower(keras.layers.Layer):
 
     def __init__(self, units: Sequence[int], dropout: float = 0.0, **kwargs: object):
         super().__init__(**kwargs)
-        self._hidden = Perceptron(units, dropout)
-        self._logit = keras.layers.Dense(1)
+        self.hidden = Perceptron(units, dropout)
+        self.logit = keras.layers.Dense(1)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """The logit of every row."""
-        return tf.squeeze(self._logit(self._hidden(inputs, training=training)), axis=1)
+        return tf.squeeze(self.logit(self.hidden(inputs, training=training)), axis=1)

@@ -1,0 +1,39 @@
+# Everything runs in .venv, which is made from constraints.txt on first use.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+SOURCES := setup.py tf_crossdistil pipelines serving tests benchmarks
+
+.PHONY: help demo test test-all lint format clean
+help:
+	@echo "make demo      run the whole way on synthetic logs and show the result"
+	@echo "make test      run the tests (test-all: the slow ones too)"
+	@echo "make lint      check style and types (format: mend the style)"
+	@echo "make clean     remove .venv, caches and the demo's output"
+
+$(INSTALLED): constraints.txt setup.py pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev]'
+	@touch $(INSTALLED)
+
+demo: $(INSTALLED)
+	$(BIN)/crossdistil demo
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -n 2 --dist loadscope
+
+test-all: $(INSTALLED)
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m 'slow or not slow'
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy $(SOURCES)
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+clean:
+	rm -rf $(VENV) demo-output build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The `crossdistil` command."""

@@ -1,0 +1,55 @@
+"""Commands around data: generate, prepare, inspect."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+
+def generate(
+    rows: Annotated[int, typer.Option(min=1, help="How many log rows.")],
+    out: Annotated[Path, typer.Option(help="A .csv or .parquet file.")],
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 0,
+    truth: Annotated[bool, typer.Option("--truth", help="Add the true probabilities, for the best reachable metrics.")] = False,
+) -> None:
+    """Write synthetic TikTok-like logs.
+
+    Example: `crossdistil generate --rows 200000 --seed 0 --out logs.csv --truth`
+    """
+    from pipelines.synthetic import write_logs
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True) as progress:
+        bar = progress.add_task("generating", total=rows)
+        write_logs(out, rows, seed, truth, lambda written: progress.update(bar, completed=written))
+    console.print(f"wrote {rows:,} rows to {out}", highlight=False)
+
+
+def prepare(context: typer.Context) -> None:
+    """Turn raw logs into a prepared data set with Apache Beam."""
+    from pipelines.preprocess import main
+
+    raise typer.Exit(main(context.args))
+
+
+def inspect(data: Annotated[Path, typer.Argument(metavar="DIR", help="The --output of `crossdistil prepare`.")]) -> None:
+    """Show counts per split and tag, positive rates and vocabularies of a prepared data set.
+
+    Example: `crossdistil inspect data/`
+    """
+    from pipelines.inspection import show_prepared
+
+    from tf_crossdistil.schema import PreparedData
+
+    show_prepared(PreparedData.open(data), Console())
+
+
+def add_to(app: typer.Typer) -> None:
+    """Registers the commands."""
+    app.command()(generate)
+    # The pipeline has a parser of its own, which knows Beam's options; its --help is what the user should see.
+    passing_on = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+    app.command(context_settings=passing_on)(prepare)
+    app.command()(inspect)

@@ -1,0 +1,92 @@
+"""Commands around models: train, evaluate, export."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from tf_crossdistil.config import SPLITS, load_config
+from tf_crossdistil.errors import CrossDistilError, UsageError
+from tf_crossdistil.schema import PreparedData
+from tf_crossdistil.startup import load_tensorflow
+
+
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The experiment's YAML file.")],
+    data: Annotated[Path, typer.Option(metavar="DIR", help="The --output of `crossdistil prepare`.")],
+    run: Annotated[Path, typer.Option(metavar="DIR", help="Where everything about this run is kept.")],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override the configuration; may be repeated.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on after the last finished epoch.")] = False,
+) -> None:
+    """Train students and teachers together.
+
+    Example: `crossdistil train configs/kuairand.yaml --data data --run runs/1 --set training.epochs=3`
+    """
+    experiment = load_config(config, overrides)
+    prepared = PreparedData.open(data)
+    load_tensorflow()
+    from tf_crossdistil.training.trainer import train as train_run
+
+    train_run(experiment, prepared, run, Console(stderr=True), resume)
+
+
+def evaluate(
+    run: Annotated[Path, typer.Option(metavar="DIR", help="The --run of `crossdistil train`.")],
+    data: Annotated[Path, typer.Option(metavar="DIR", help="The --output of `crossdistil prepare`.")],
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the metrics as JSON, too.")] = None,
+) -> None:
+    """Measure the best epoch of a run on a whole split.
+
+    Example: `crossdistil evaluate --run runs/1 --data data --split test --json metrics.json`
+    """
+    if split not in SPLITS:
+        raise UsageError(f"--split must be one of {', '.join(SPLITS)}; received '{split}'")
+    prepared = PreparedData.open(data)
+    load_tensorflow()
+    from tf_crossdistil.evaluation.evaluate import evaluate as evaluate_run
+    from tf_crossdistil.evaluation.tables import result_table
+    from tf_crossdistil.training.run import Run
+
+    opened = Run.open(run)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task(f"evaluating {split}", total=prepared.rows(split))
+        result = evaluate_run(opened, prepared, split, lambda rows: progress.advance(bar, rows))
+    Console().print(result_table([(result.name, result.summary)]))
+    if json_file is not None:
+        try:
+            json_file.write_text(json.dumps(result.summary, indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise CrossDistilError(f"cannot write {json_file}: {error.strerror}; give another --json") from error
+
+
+def export(
+    run: Annotated[Path, typer.Option(metavar="DIR", help="The --run of `crossdistil train`.")],
+    to: Annotated[Path, typer.Option(metavar="DIR/NAME", help="The model's folder; NAME is what clients ask for.")],
+    version: Annotated[int | None, typer.Option(min=1, help="Default: one more than the newest there.")] = None,
+) -> None:
+    """Write the students of a run's best epoch as a SavedModel for TF Serving.
+
+    Example: `crossdistil export --run runs/1 --to models/kuairand`
+    """
+    load_tensorflow()
+    from tf_crossdistil.export import export as export_run
+    from tf_crossdistil.training.run import Run
+
+    console = Console(stderr=True)
+    with console.status("exporting"):
+        exported = export_run(Run.open(run), to, version)
+    console.print(
+        f"exported {exported.variables} variables, {exported.bytes:,} bytes, to {exported.directory}", highlight=False
+    )
+
+
+def add_to(app: typer.Typer) -> None:
+    """Registers the commands."""
+    for command in (train, evaluate, export):
+        app.command()(command)

@@ -1,0 +1,27 @@
+"""A trained run measured on a split of prepared data."""
+
+from collections.abc import Callable
+
+from tf_crossdistil.evaluation.results import MethodResult
+from tf_crossdistil.metrics.summary import summarize
+from tf_crossdistil.models.predict import predict_split
+from tf_crossdistil.schema import PreparedData, check_same_schema
+from tf_crossdistil.training.run import Run
+
+
+def evaluate(run: Run, data: PreparedData, split: str, progress: Callable[[int], None] = lambda rows: None) -> MethodResult:
+    """The best epoch of a run on a whole split, exactly.
+
+    Args:
+        run: a training run.
+        data: prepared data of the schema and vocabularies that the run was trained on.
+        split: which split.
+        progress: called with the number of further rows after each batch.
+
+    Raises:
+        CrossDistilError: the data is of another schema, the split is empty, or the run has no finished epoch.
+    """
+    check_same_schema(run.metadata, data.metadata)
+    predictions = predict_split(run.load_best(), data, run.experiment, split, progress)
+    name = run.experiment.distillation.method
+    return MethodResult(name, summarize(run.experiment, predictions, split), predictions, run.history())

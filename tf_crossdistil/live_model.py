@@ -1,0 +1,26 @@
+"""What the trained model itself says about raw rows: what served answers are compared with."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from tf_crossdistil.data.feature_lookup import FeatureLookup
+from tf_crossdistil.data.raw_features import raw_dtype
+from tf_crossdistil.training.run import Run
+
+
+def live_probabilities(run: Run, rows: list[dict[str, Any]]) -> dict[str, NDArray[np.float32]]:
+    """Probabilities `[rows]` by task of a run's best epoch, with students and teachers computed together.
+
+    Args:
+        run: a training run.
+        rows: raw features by name.
+    """
+    raw = {
+        feature.name: tf.constant([row[feature.name] for row in rows], raw_dtype(feature))
+        for feature in run.experiment.features
+    }
+    logits = run.load_best()(FeatureLookup(run.experiment, run.vocabularies)(raw), training=False)
+    return {task: tf.sigmoid(logits[task]).numpy() for task in run.experiment.task_names}
