@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pipelines.preprocess import prepare
 from rich.console import Console
 
+from pipelines.preprocess import prepare
 from pipelines.synthetic import write_logs
 from serving.client import Client
 from tf_crossdistil.config import load_config

@@ -40,7 +40,6 @@ def inspect(data: Annotated[Path, typer.Argument(metavar="DIR", help="The --outp
     Example: `crossdistil inspect data/`
     """
     from pipelines.inspection import show_prepared
-
     from tf_crossdistil.schema import PreparedData
 
     show_prepared(PreparedData.open(data), Console())

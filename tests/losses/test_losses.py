@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_crossdistil.losses.augmented_ranking import augmented_ranking_loss
+from tf_crossdistil.losses.distillation import correct_errors, soft_label_loss
+from tf_crossdistil.tags import pair_weights
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def test_augmented_ranking_loss_equals_eq_4_over_all_pairs_of_draws():
+    generator = np.random.default_rng(0)
+    logits = generator.normal(size=(4, 6)).astype(np.float32)
+    minus_minus, minus_plus, plus_minus, plus_plus = logits
+    counts = {"00": 50, "01": 5, "10": 30, "11": 15}
+    beta1, beta2 = 0.5, 2.0
+
+    def term(above, below):
+        return np.mean([[-np.log(sigmoid(a - b)) for b in below] for a in above])
+
+    positive, negative = {"11": 15 / 45, "10": 30 / 45}, {"01": 5 / 55, "00": 50 / 55}
+    draws = {"00": minus_minus, "01": minus_plus, "10": plus_minus, "11": plus_plus}
+    expected = beta1 * term(plus_plus, plus_minus) + beta2 * term(minus_plus, minus_minus)
+    expected += sum(p * n * term(draws[a], draws[b]) for a, p in positive.items() for b, n in negative.items())
+
+    weights = pair_weights(["a", "b"], "a", ["b"], counts, beta1, beta2)
+    assert float(augmented_ranking_loss(logits, tf.constant(weights))) == pytest.approx(expected, rel=1e-5)
+
+
+def test_sampled_augmented_ranking_loss_is_unbiased_with_shared_draws():
+    """The mean over many draws is within three standard errors of the value over all rows, for three tasks."""
+    generator = np.random.default_rng(1)
+    sizes = generator.integers(1, 12, 8)
+    strata = [generator.normal(size=size).astype(np.float32) for size in sizes]
+    counts = {format(code, "03b"): int(size) for code, size in enumerate(sizes)}
+    weights = pair_weights(["a", "b", "c"], "b", ["c", "a"], counts, 1.0, 0.5)
+    exact = sum(
+        weights[a, b] * np.mean(np.log1p(np.exp(strata[b][None, :] - strata[a][:, None]))) for a, b in np.argwhere(weights > 0)
+    )
+    loss = tf.function(augmented_ranking_loss)
+    estimates = [
+        float(loss(np.stack([generator.choice(rows, 4) for rows in strata]), tf.constant(weights))) for _ in range(2000)
+    ]
+    assert abs(np.mean(estimates) - exact) < 3 * np.std(estimates) / np.sqrt(len(estimates))
+
+
+def test_pairs_of_absent_strata_neither_count_nor_poison_the_gradient():
+    weights = tf.constant(pair_weights(["a", "b"], "a", ["b"], {"00": 5, "10": 3, "11": 2}, 1.0, 1.0))
+    logits = tf.Variable([[0.1, 0.2], [np.inf, np.nan], [0.3, 0.4], [0.5, 0.6]])
+    with tf.GradientTape() as tape:
+        loss = augmented_ranking_loss(logits, weights)
+    gradient = tf.convert_to_tensor(tape.gradient(loss, logits)).numpy()
+    assert np.isfinite(loss) and np.isfinite(gradient).all()
+    assert (gradient[1] == 0).all()
+
+
+@pytest.mark.parametrize("margin", [-1.0, 0.0, 2.0])
+def test_error_correction_lifts_contradicting_logits_to_the_margin_and_keeps_the_others(margin):
+    logits = np.linspace(-4, 4, 41, dtype=np.float32)
+    for label, sign in ((1.0, 1), (0.0, -1)):
+        corrected = correct_errors(logits, np.full_like(logits, label), margin).numpy()
+        kept = sign * logits >= margin
+        np.testing.assert_array_equal(corrected[kept], logits[kept])
+        np.testing.assert_allclose(sign * corrected[~kept], margin)
+
+
+def test_soft_label_loss_equals_eq_6_and_gives_the_teacher_no_gradient():
+    student, teacher = tf.Variable([0.3, -1.2, 2.0]), tf.Variable([1.0, -0.5, -2.0])
+    with tf.GradientTape() as tape:
+        loss = soft_label_loss(student, teacher, temperature=2.0)
+    soft, predicted = sigmoid(teacher.numpy() / 2), sigmoid(student.numpy() / 2)
+    expected = -np.mean(soft * np.log(predicted) + (1 - soft) * np.log(1 - predicted))
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+    student_gradient, teacher_gradient = tape.gradient(loss, [student, teacher])
+    np.testing.assert_allclose(student_gradient, (predicted - soft) / 2 / 3, rtol=1e-5)
+    assert teacher_gradient is None

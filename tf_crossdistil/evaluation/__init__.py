@@ -1,0 +1,1 @@
+"""Evaluation: result tables, plots and the report page."""

@@ -1,0 +1,73 @@
+"""How figures look, and how they become SVG inside a page that is light or dark."""
+
+import io
+from html import escape
+
+import matplotlib
+from matplotlib.figure import Figure
+
+# A colour that nothing else uses: the page's own text colour takes its place.
+INK = "#010203"
+# Told apart by people with colour-vision deficiency, and readable on white and on near-black.
+_COLORS = ("#7a7f87", "#2b83c6", "#d9722e", "#2f9e77", "#a565c9", "#c9992c", "#cf5b84")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+STYLE = {
+    "figure.figsize": (5.2, 3.6),
+    "figure.facecolor": "none",
+    "figure.constrained_layout.use": True,
+    "axes.facecolor": "none",
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 11,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "font.size": 11,
+    "grid.color": INK,
+    "grid.alpha": 0.15,
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "legend.fontsize": 10,
+    "lines.linewidth": 2,
+    "lines.markersize": 5,
+    "text.color": INK,
+    # Names of methods and tasks are text, whatever dollar signs they hold.
+    "text.parse_math": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 10,
+    "ytick.labelsize": 10,
+}
+
+styled = matplotlib.rc_context(STYLE)
+
+
+def color_of(method: int) -> str:
+    """The colour of the method at this position, the same in every figure."""
+    return _COLORS[method % len(_COLORS)]
+
+
+def marker_of(method: int) -> str:
+    """The marker of the method at this position, so that colour is not all that tells methods apart."""
+    return _MARKERS[method % len(_MARKERS)]
+
+
+def to_svg(figure: Figure, number: int, description: str) -> str:
+    """An `<svg>` element to put into a page.
+
+    Args:
+        figure: drawn in `STYLE`.
+        number: tells apart the ids of several figures of a page.
+        description: what the figure shows, for those who cannot see it.
+    """
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": str(number)}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    for reference in ('id="', 'href="#', "url(#"):
+        svg = svg.replace(reference, f"{reference}figure{number}-")
+    return svg.replace("<svg", f'<svg role="img" aria-label="{escape(description)}"', 1)

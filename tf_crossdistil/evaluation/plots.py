@@ -1,0 +1,158 @@
+"""Plots of the report: learning curves, reliability diagrams, score distributions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from numpy.typing import NDArray
+
+from tf_crossdistil.evaluation.figures import INK, color_of, marker_of, styled
+from tf_crossdistil.evaluation.results import MethodResult
+from tf_crossdistil.metrics.exact import EPSILON, calibration_bins
+
+_NORMAL_95 = 1.96
+_ROOT_TICKS = np.array([0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1])
+_ODDS_TICKS = np.array([1e-5, 1e-4, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 1 - 1e-4, 1 - 1e-5])
+
+Floats = NDArray[np.floating[Any]]
+
+
+@styled
+def learning_curves(results: Sequence[MethodResult], key: str, label: str) -> Figure | None:
+    """A number of the history over the epochs, one line a method.
+
+    Args:
+        results: the methods; one whose history lacks the number has no line.
+        key: the number's name in the history.
+        label: of the vertical axis.
+
+    Returns:
+        The figure; None where no history has the number.
+    """
+    figure = Figure()
+    axes = figure.add_subplot()
+    for position, result in enumerate(results):
+        points = [(entry["epoch"], entry[key]) for entry in result.history if entry.get(key) is not None]
+        if points:
+            epochs, values = zip(*points, strict=True)
+            axes.plot(epochs, values, color=color_of(position), marker=marker_of(position), label=result.name)
+    if not axes.lines:
+        return None
+    axes.set(xlabel="Epoch", ylabel=label)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.legend()
+    return figure
+
+
+@styled
+def reliability_diagram(results: Sequence[MethodResult], task: str) -> Figure | None:
+    """Observed share of positives over predicted probability, and below it how many rows were predicted what.
+
+    Points are the bins of the ECE, bars their 95 % Wilson intervals; square-root axes give room to rare labels.
+
+    Returns:
+        The figure; None where no method has rows with valid probabilities.
+    """
+    every_scored = _scored(results, task)
+    if not every_scored:
+        return None
+    figure = Figure(figsize=(5.2, 5.4))
+    upper, lower = figure.subplots(2, sharex=True, height_ratios=(3, 1))
+    upper.set_xscale("function", functions=(np.sqrt, np.square))
+    upper.set_yscale("function", functions=(np.sqrt, np.square))
+    limit = 0.0
+    for scored in every_scored:
+        bins = calibration_bins(scored.labels, scored.probabilities)
+        low, high = _wilson_interval(bins.observed, bins.rows)
+        upper.vlines(bins.predicted, low, high, color=scored.color, linewidth=0.9)
+        upper.plot(bins.predicted, bins.observed, color=scored.color, marker=scored.marker, linewidth=1.2, label=scored.name)
+        limit = min(1.0, max(limit, 1.05 * bins.predicted.max(), 1.05 * high.max()))
+    upper.plot([0, limit], [0, limit], color=INK, linestyle="--", linewidth=1, label="perfectly calibrated")
+    for scored in every_scored:
+        edges = np.linspace(0, limit**0.5, 41) ** 2
+        lower.hist(scored.probabilities, edges, histtype="step", linewidth=1.5, color=scored.color)
+    ticks = _root_ticks(limit)
+    upper.set(ylabel="Observed share of positives", xlim=(0, limit), ylim=(0, limit), xticks=ticks, yticks=ticks)
+    upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _percent(value)))
+    lower.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _percent(value)))
+    lower.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    lower.set(xlabel="Predicted probability (square-root axes)", ylabel="Rows")
+    upper.legend(loc="upper left")
+    return figure
+
+
+@styled
+def score_distributions(results: Sequence[MethodResult], task: str) -> Figure | None:
+    """Densities of the predicted log-odds among the rows with and without the label, one panel a method.
+
+    Returns:
+        The figure; None where no method has rows with valid probabilities.
+    """
+    every_scored = _scored(results, task)
+    if not every_scored:
+        return None
+    figure = Figure(figsize=(5.2, 0.9 + 1.5 * len(every_scored)))
+    panels = figure.subplots(len(every_scored), sharex=True, squeeze=False)[:, 0]
+    odds = [_logit(scored.probabilities) for scored in every_scored]
+    low, high = min(values.min() for values in odds), max(values.max() for values in odds)
+    edges = np.linspace(low - 0.1, high + 0.1, 61)
+    for axes, scored, values in zip(panels, every_scored, odds, strict=True):
+        negatives, positives = values[scored.labels == 0], values[scored.labels == 1]
+        axes.hist(negatives, edges, density=negatives.size > 0, color=INK, alpha=0.25, label=f"{task} = 0")
+        axes.hist(positives, edges, density=positives.size > 0, color=scored.color, alpha=0.65, label=f"{task} = 1")
+        axes.set_title(scored.name, loc="left", fontsize=11)
+        axes.set(ylabel="Density", xlim=(edges[0], edges[-1]))
+        axes.legend()
+    ticks = _ODDS_TICKS[(_logit(_ODDS_TICKS) >= edges[0]) & (_logit(_ODDS_TICKS) <= edges[-1])]
+    panels[-1].set_xticks(_logit(ticks), [_percent(tick) for tick in ticks])
+    panels[-1].set_xlabel("Predicted probability (log-odds axis)")
+    return figure
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """What one method said about one task, `[rows]`, and how it is drawn."""
+
+    name: str
+    color: str
+    marker: str
+    labels: Floats
+    probabilities: Floats
+
+
+def _scored(results: Sequence[MethodResult], task: str) -> list[_Scored]:
+    """The methods to draw; one without rows or that diverged has nothing to show."""
+    every_scored = []
+    for position, result in enumerate(results):
+        column = result.predictions.tasks.index(task)
+        labels, probabilities = result.predictions.labels[:, column], result.predictions.students[:, column]
+        if labels.size and np.isfinite(probabilities).all():
+            every_scored.append(_Scored(result.name, color_of(position), marker_of(position), labels, probabilities))
+    return every_scored
+
+
+def _root_ticks(limit: float) -> Floats:
+    """Round numbers up to `limit`, about equally far apart on a square-root axis, from the end down to 0."""
+    wanted = np.linspace(0, limit**0.5, 7) ** 2
+    nearest = np.abs(np.sqrt(_ROOT_TICKS)[:, None] - np.sqrt(wanted)).argmin(axis=0)
+    return np.unique(_ROOT_TICKS[nearest])
+
+
+def _wilson_interval(share: Floats, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """The 95 % interval of a share of `rows` independent draws (Wilson, JASA 1927)."""
+    square = _NORMAL_95**2
+    center = (share + square / (2 * rows)) / (1 + square / rows)
+    reach = _NORMAL_95 / (1 + square / rows) * np.sqrt(share * (1 - share) / rows + square / (4 * rows**2))
+    return np.maximum(center - reach, 0), center + reach
+
+
+def _logit(probabilities: Floats) -> Floats:
+    clipped = np.clip(probabilities.astype(np.float64), EPSILON, 1 - EPSILON)
+    return np.log(clipped) - np.log1p(-clipped)
+
+
+def _percent(probability: float) -> str:
+    return f"{100 * probability:.5g} %"

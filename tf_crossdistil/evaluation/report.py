@@ -1,0 +1,189 @@
+"""The report page: one HTML file that needs nothing else."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from html import escape
+from itertools import count, groupby
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from tf_crossdistil.errors import CrossDistilError
+from tf_crossdistil.evaluation.figures import to_svg
+from tf_crossdistil.evaluation.plots import learning_curves, reliability_diagram, score_distributions
+from tf_crossdistil.evaluation.results import METRICS, MethodResult, format_value, result_rows
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the page shows.
+
+    Attributes:
+        title: heading of the page.
+        methods: at least one, all measured on the same rows; their order fixes their colours.
+        facts: what a reader should know of data and training, each under its name.
+    """
+
+    title: str
+    methods: list[MethodResult]
+    facts: dict[str, str]
+
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks that every method was measured on."""
+        return list(self.methods[0].summary["tasks"])
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Writes a self-contained page: facts, result table and plots, without scripts or external resources.
+
+    Args:
+        path: of the page, usually `report.html`; it appears when it is complete.
+        report: what to show.
+
+    Raises:
+        CrossDistilError: the file cannot be written.
+    """
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_text(_page(report), encoding="utf-8")
+        unfinished.replace(path)
+    except OSError as error:
+        raise CrossDistilError(f"cannot write {path}: {error.strerror}; give a path in a folder you may write") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _page(report: Report) -> str:
+    sections = {"Learning curves": _learning_plots(report)}
+    sections |= {f"Task {task}": _task_plots(report, task) for task in report.tasks}
+    numbers = count(1)
+    return _PAGE.format(
+        style=_STYLE,
+        title=escape(report.title),
+        facts="".join(f"<div><dt>{escape(name)}</dt><dd>{escape(fact)}</dd></div>" for name, fact in report.facts.items()),
+        table=_table(report),
+        sections="".join(_section(heading, plots, numbers) for heading, plots in sections.items()),
+    )
+
+
+@dataclass(frozen=True)
+class _Plot:
+    """A figure, None where there is nothing to show, with its title and how to read it."""
+
+    title: str
+    caption: str
+    figure: Figure | None
+
+
+def _learning_plots(report: Report) -> list[_Plot]:
+    def curves(title: str, caption: str, key: str, label: str) -> _Plot:
+        return _Plot(title, caption, learning_curves(report.methods, key, label))
+
+    plots = [
+        curves("Training loss", "Methods sum different terms: compare the shapes, not the heights.", "loss", "Loss"),
+        curves("Validation log loss", "Mean over the tasks; lower is better.", "validation_log_loss", "Log loss (nats)"),
+    ]
+    for task in report.tasks:
+        for key in ("auc", "multi_auc"):
+            title = METRICS[key].title
+            caption = "On the validation split; higher is better."
+            plots.append(curves(f"{title} of {task}", caption, f"validation_{task}_{key}", title))
+    return plots
+
+
+def _task_plots(report: Report, task: str) -> list[_Plot]:
+    return [
+        _Plot(
+            f"Reliability of {task}",
+            "Twenty bins of equal mass with 95 % intervals; on the dashed line a prediction means what it says. "
+            "Below, how many rows were predicted what.",
+            reliability_diagram(report.methods, task),
+        ),
+        _Plot(
+            f"Scores of {task}",
+            "Each class has area 1; the less the two overlap, the higher the AUC.",
+            score_distributions(report.methods, task),
+        ),
+    ]
+
+
+def _section(heading: str, plots: Iterable[_Plot], numbers: Iterator[int]) -> str:
+    figures = [
+        f"<figure><h3>{escape(plot.title)}</h3>{to_svg(plot.figure, next(numbers), f'{plot.title}. {plot.caption}')}"
+        f"<figcaption>{escape(plot.caption)}</figcaption></figure>"
+        for plot in plots
+        if plot.figure is not None
+    ]
+    return f'<section><h2>{escape(heading)}</h2><div class="plots">{"".join(figures)}</div></section>' if figures else ""
+
+
+def _table(report: Report) -> str:
+    rows = result_rows([method.summary for method in report.methods])
+    with_reachable = any(row.reachable is not None for row in rows)
+    names = [method.name for method in report.methods] + ["best reachable"] * with_reachable
+    groups = []
+    for task, task_rows in groupby(rows, key=lambda row: row.task):
+        lines = [f'<tr><th colspan="{1 + len(names)}" scope="rowgroup">{escape(task)}</th></tr>']
+        for row in task_rows:
+            cells = [f"<td{' class=best' * row.is_best(value)}>{format_value(value)}</td>" for value in row.values]
+            cells += [f"<td class=reachable>{format_value(row.reachable)}</td>"] * with_reachable
+            lines.append(f'<tr><th scope="row">{row.metric.title}</th>{"".join(cells)}</tr>')
+        groups.append(f"<tbody>{''.join(lines)}</tbody>")
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
+    return f"<table><thead><tr><th></th>{head}</tr></thead>{''.join(groups)}</table>"
+
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1c2126; --soft: #5c656f; --paper: #fff; --card: #f6f7f8; --line: #d9dde1 }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e7e9ec; --soft: #a0a8b1; --paper: #14171a; --card: #1c2024; --line: #343a41 }
+}
+* { box-sizing: border-box }
+body { margin: 0 auto; max-width: 76rem; padding: 1.5rem 1rem 4rem; color: var(--ink); background: var(--paper);
+  font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif }
+h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 1rem }
+h2 { font-size: 1.25rem; margin: 2.5rem 0 .75rem }
+h3 { font-size: 1rem; margin: 0 0 .5rem }
+dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: .75rem 1.5rem; margin: 0 }
+dt, figcaption, .note { color: var(--soft); font-size: .875rem }
+dd { margin: 0; overflow-wrap: anywhere }
+.scroll { overflow-x: auto }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+th, td { padding: .35rem .9rem .35rem 0; text-align: right; white-space: nowrap }
+thead th { border-bottom: 1px solid var(--line) }
+tbody th { text-align: left; font-weight: 400; color: var(--soft) }
+tbody th[scope=rowgroup] { padding-top: .9rem; font-weight: 600; color: var(--ink) }
+.best { font-weight: 700 }
+.reachable { color: var(--soft); font-style: italic }
+.note { max-width: 48rem }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 21rem), 1fr)); gap: 1rem }
+figure { margin: 0; padding: 1rem; background: var(--card); border: 1px solid var(--line); border-radius: .5rem; min-width: 0 }
+svg { display: block; width: 100%; height: auto }
+figcaption { margin-top: .5rem }
+"""
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<h1>{title}</h1>
+<dl>{facts}</dl>
+<section>
+<h2>Results</h2>
+<div class="scroll">{table}</div>
+<p class="note">AUC: how often a positive row ranks above a negative one. Multi-AUC: the same over all label combinations,
+in the order that the other tasks' labels refine. ECE: how far predicted probabilities are from observed shares. Higher is
+better for both AUCs, lower for log loss and ECE. The best method of each row is bold Best reachable, where shown, is
+what the true probabilities score on these rows.</p>
+</section>
+{sections}
+</body>
+</html>
+"""
