@@ -23,12 +23,16 @@ class Perceptron(keras.layers.Layer):
 
 
 class Tower(keras.layers.Layer):
-    """One task's head: a perceptron and a logit, `[rows, width]` to `[rows]`."""
+    """One task's head: a perceptron and a logit, `[rows, width]` to `[rows]`.
 
-    def __init__(self, units: Sequence[int], dropout: float = 0.0, **kwargs: object):
+    Without bias where only differences of logits are trained: Adam would blow the bias's gradient, which is nothing but
+    rounding error, up to full steps.
+    """
+
+    def __init__(self, units: Sequence[int], dropout: float = 0.0, use_bias: bool = True, **kwargs: object):
         super().__init__(**kwargs)
         self.hidden = Perceptron(units, dropout)
-        self.logit = keras.layers.Dense(1)
+        self.logit = keras.layers.Dense(1, use_bias=use_bias)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """The logit of every row."""

@@ -39,7 +39,10 @@ class RankingNetwork(keras.Model):
         self.encoder = FeatureEncoder(experiment, metadata)
         self.interaction = INTERACTIONS[settings.interaction]()
         self.backbone = find_backbone(settings.backbone)(self.students, self.teachers, settings)
-        self.towers = {task: Tower(settings.towers, settings.dropout) for task in [*self.students, *self.teachers]}
+        # Teachers learn an order only; Q of the calibration is their bias.
+        self.towers = {task: Tower(settings.towers, settings.dropout) for task in self.students} | {
+            task: Tower(settings.towers, settings.dropout, use_bias=False) for task in self.teachers
+        }
 
     def call(self, inputs: Columns, tasks: Sequence[str] | None = None, training: bool = False) -> dict[str, tf.Tensor]:
         """Logits of `tasks`, by default of all; nothing is computed for others."""

@@ -1,0 +1,1 @@
+"""Serving: the client library, TF Serving's deployment files, and a small local server with the same API."""

@@ -1,0 +1,147 @@
+"""CrossDistil on PLE in plain NumPy, written from the papers' equations and sharing no code with the package.
+
+Everything works on complex numbers: the derivative by a parameter is the imaginary part after a tiny imaginary step, exact
+to rounding, so that no gradient is derived by hand.
+"""
+
+import numpy as np
+
+STEP = 1e-30
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def softplus(x):
+    return np.log1p(np.exp(x))
+
+
+def relu(x):
+    return np.where(x.real > 0, x, 0)
+
+
+def softmax(x):
+    exponential = np.exp(x - x.real.max(axis=1, keepdims=True))
+    return exponential / exponential.sum(axis=1, keepdims=True)
+
+
+def cross_entropy(target, logit):
+    return softplus(logit) - target * logit
+
+
+def parameters_of(model):
+    """Every trainable array of the model by a readable name, and the variable it came from."""
+    network = model.network
+    variables = {"user": network.encoder.encoders["user"].embeddings, "author": network.encoder.encoders["author"].embeddings}
+    for depth, level in enumerate(network.backbone.levels):
+        for owner, experts in level.experts.items():
+            for index, expert in enumerate(experts):
+                variables[f"expert/{depth}/{owner}/{index}/w"], variables[f"expert/{depth}/{owner}/{index}/b"] = (
+                    expert.dense[0].weights
+                )
+        for owner, gate in level.gates.items():
+            variables[f"gate/{depth}/{owner}/w"], variables[f"gate/{depth}/{owner}/b"] = gate.weights
+    for task, tower in network.towers.items():
+        variables[f"tower/{task}/w"], variables[f"tower/{task}/b"] = tower.hidden.dense[0].weights
+        variables |= dict(zip([f"logit/{task}/w", f"logit/{task}/b"], tower.logit.weights, strict=False))
+    return variables
+
+
+def forward(p, features, students, teachers, levels):
+    """Logits of all tasks by PLE (Tang et al. 2020, Eq. 1-6)."""
+    tasks = [*students, *teachers]
+    duration = (features["duration"].astype(np.float64) - 2.0) / 4.0
+    encoded = np.concatenate([p["user"][features["user"]], p["author"][features["author"]], duration[:, None]], axis=1)
+    state = dict.fromkeys([*tasks, "shared"], encoded)
+    for depth in range(levels):
+
+        def experts_of(owner, depth=depth, state=state):
+            count = 2 if owner == "shared" else 1
+            names = [f"expert/{depth}/{owner}/{index}" for index in range(count)]
+            return [relu(state[owner] @ p[name + "/w"] + p[name + "/b"]) for name in names]
+
+        def gated(owner, reads, depth=depth, state=state, experts_of=experts_of):
+            gate = softmax(state[owner] @ p[f"gate/{depth}/{owner}/w"] + p[f"gate/{depth}/{owner}/b"])
+            outputs = [output for other in reads for output in experts_of(other)]
+            return sum(gate[:, [index]] * output for index, output in enumerate(outputs))
+
+        following = {task: gated(task, [task, "shared"]) for task in tasks}
+        if depth < levels - 1:
+            following["shared"] = gated("shared", [*students, "shared"])
+        state = following
+    logits = {}
+    for task in tasks:
+        hidden = relu(state[task] @ p[f"tower/{task}/w"] + p[f"tower/{task}/b"])
+        logits[task] = (hidden @ p[f"logit/{task}/w"])[:, 0] + p.get(f"logit/{task}/b", 0)
+    return logits
+
+
+def losses(p, batch, soft_labels, settings, counts, levels=1):
+    """All terms of the model's loss; `soft_labels` `[rows, tasks]` are constants, since teachers get no gradient from them."""
+    students, teachers = ["finish", "like"], ["finish+", "like+"]
+    logits = forward(p, batch["features"], students, teachers, levels)
+    labels = batch["labels"]
+    rows, draws = len(labels), batch["strata"].shape[1]
+    task_weights = {"finish": 1.0, "like": 0.5}
+    terms = {}
+    for index, task in enumerate(students):
+        natural = logits[task][:rows]
+        weight = task_weights[task]
+        terms[task] = weight * (1 - settings.alpha) * cross_entropy(labels[:, index], natural).mean()
+        soft = cross_entropy(soft_labels[:, index], natural / settings.temperature).mean()
+        terms[f"{task}_distillation"] = weight * settings.alpha * soft
+    drawn = {task: logits[task][batch["strata"]] for task in teachers}
+    parity = settings.ranking_weight * draws / rows
+
+    def pairs(scores, above, below):
+        return softplus(scores[below][None, :] - scores[above][:, None]).mean()
+
+    minus_minus, minus_plus, plus_minus, plus_plus = range(4)
+    for task, finer_positive, finer_negative, positive, negative in (
+        ("finish+", (plus_plus, plus_minus), (minus_plus, minus_minus), (plus_plus, plus_minus), (minus_plus, minus_minus)),
+        ("like+", (plus_plus, minus_plus), (plus_minus, minus_minus), (plus_plus, minus_plus), (plus_minus, minus_minus)),
+    ):
+        scores = drawn[task]
+        value = settings.beta1 * pairs(scores, *finer_positive) + settings.beta2 * pairs(scores, *finer_negative)
+        of = [counts["00"], counts["01"], counts["10"], counts["11"]]
+        for above in positive:
+            for below in negative:
+                chance = of[above] / sum(of[i] for i in positive) * of[below] / sum(of[i] for i in negative)
+                value = value + chance * pairs(scores, above, below)
+        terms[task] = parity * value
+    return terms
+
+
+def soft_labels_of(p, batch, scale, offset, settings, levels=1):
+    """Eq. 8 and 10: calibrated, corrected teacher probabilities at the temperature."""
+    logits = forward(p, batch["features"], ["finish", "like"], ["finish+", "like+"], levels)
+    rows = len(batch["labels"])
+    teacher = np.stack([logits["finish+"][:rows], logits["like+"][:rows]], axis=1).real
+    sign = 2 * batch["labels"] - 1
+    corrected = sign * np.maximum(sign * (scale * teacher + offset), settings.margin)
+    return sigmoid(corrected / settings.temperature), teacher
+
+
+def gradients(p, loss):
+    """The derivative of `loss(p)` by every entry of every array."""
+    result = {}
+    for name, value in p.items():
+        gradient = np.zeros(value.shape)
+        for index in np.ndindex(value.shape):
+            moved = value.copy()
+            moved[index] += 1j * STEP
+            gradient[index] = loss(p | {name: moved}).imag / STEP
+        result[name] = gradient
+    return result
+
+
+def adagrad_step(value, gradient, rate):
+    """Duchi et al. 2011, as Keras has it: accumulators start at 0.1."""
+    return value - rate * gradient / (np.sqrt(0.1 + gradient**2) + 1e-7)
+
+
+def adam_step(value, gradient, rate):
+    """The first step of Kingma and Ba 2015 in its rearranged form (end of their section 2)."""
+    mean, square = 0.1 * gradient, 0.001 * gradient**2
+    return value - rate * np.sqrt(1 - 0.999) / (1 - 0.9) * mean / (np.sqrt(square) + 1e-7)

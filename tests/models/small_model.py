@@ -1,0 +1,82 @@
+"""A model small enough to follow by hand, and batches for it."""
+
+import numpy as np
+import tf_keras as keras
+
+from tf_crossdistil.config import Experiment, parse_config
+from tf_crossdistil.models.crossdistil import CrossDistilModel
+from tf_crossdistil.schema import Metadata, NumericStatistics, Vocabulary
+from tf_crossdistil.training.optimizers import composite_optimizer
+from tf_crossdistil.training.run import build
+
+COUNTS = {"00": 60, "01": 4, "10": 30, "11": 6}
+USERS = 7
+AUTHORS = 4
+
+
+def small_experiment(**sections) -> Experiment:
+    content = {
+        "name": "small",
+        "tasks": [{"name": "finish", "column": "finish"}, {"name": "like", "column": "like", "weight": 0.5}],
+        "features": [
+            {"name": "user", "kind": "categorical", "dim": 3},
+            {"name": "author", "kind": "hashed", "buckets": AUTHORS, "dim": 2},
+            {"name": "duration", "kind": "numeric", "transform": "standardize"},
+        ],
+        "split": {"by": "hash", "key": ["user"]},
+        "model": {"experts": {"shared": 2, "per_task": 1, "units": [5], "levels": 1}, "towers": [6]},
+        "distillation": {
+            "alpha": 0.3,
+            "beta1": 0.7,
+            "beta2": 1.3,
+            "margin": 0.2,
+            "temperature": 1.5,
+            "ranking_weight": 0.8,
+        },
+        "training": {"learning_rate": 0.01, "embedding_learning_rate": 0.1, "calibration_learning_rate": 0.02},
+    }
+    return parse_config(content | sections, "small")
+
+
+def small_metadata(experiment: Experiment) -> Metadata:
+    return Metadata(
+        name="small",
+        run="r",
+        package_version="0",
+        schema_hash=experiment.schema_hash(),
+        config={},
+        rows_in=100,
+        rows_out=100,
+        dead_letters={},
+        counts={"train": COUNTS},
+        positive_rates={},
+        vocabularies={"user": Vocabulary(size=5, ids=USERS, sha256="")},
+        numeric={"duration": NumericStatistics(count=100, missing=0, mean=2.0, deviation=4.0, minimum=0, maximum=9)},
+        inputs=[],
+    )
+
+
+def small_model(seed: int = 3, **sections) -> tuple[CrossDistilModel, Experiment]:
+    experiment = small_experiment(**sections)
+    keras.utils.set_random_seed(seed)
+    model = CrossDistilModel(experiment, small_metadata(experiment))
+    build(model, experiment)
+    model.compile(optimizer=composite_optimizer(model, experiment.training))
+    generator = np.random.default_rng(seed)
+    for variable in model.trainable_variables:
+        variable.assign(generator.normal(scale=0.5, size=variable.shape))
+    return model, experiment
+
+
+def small_batch(rows: int = 8, draws: int = 3, seed: int = 0) -> dict:
+    """Natural rows, then `draws` rows of each stratum."""
+    generator = np.random.default_rng(seed)
+    total = rows + 4 * draws
+    features = {
+        "user": generator.integers(0, USERS, total),
+        "author": generator.integers(0, AUTHORS, total),
+        "duration": generator.normal(3, 4, total).astype(np.float32),
+    }
+    labels = generator.integers(0, 2, (rows, 2)).astype(np.float32)
+    strata = rows + np.arange(4 * draws).reshape(4, draws)
+    return {"features": features, "labels": labels, "strata": strata}

@@ -1,0 +1,150 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.models import numpy_oracle as oracle
+from tests.models.small_model import COUNTS, small_batch, small_model
+
+
+def arrays(variables):
+    return {name: variable.numpy().astype(np.complex128) for name, variable in variables.items()}
+
+
+def run_step(model, batch):
+    return model.make_train_function()(iter(tf.data.Dataset.from_tensors(batch)))
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_loss_and_one_step_equal_the_numpy_implementation(levels):
+    model, experiment = small_model(
+        model={"experts": {"shared": 2, "per_task": 1, "units": [5], "levels": levels}, "towers": [6]}
+    )
+    model.calibration.scaling.free_scale.assign([0.1, 0.9])
+    model.calibration.scaling.offset.assign([0.3, -0.2])
+    settings, training = experiment.distillation, experiment.training
+    batch = small_batch()
+    variables = oracle.parameters_of(model)
+    assert {v.ref() for v in variables.values()} == {v.ref() for v in model.trainable_variables}
+    before = arrays(variables)
+    free, offset = model.calibration.scaling.free_scale.numpy(), model.calibration.scaling.offset.numpy()
+    scale = oracle.softplus(free)
+    soft_labels, teacher = oracle.soft_labels_of(before, batch, scale, offset, settings, levels)
+
+    every_loss = ["finish", "like", "finish_distillation", "like_distillation", "finish+", "like+"]
+    actual = {name: tf.convert_to_tensor(part).numpy() for name, part in gradient_of(model, batch, every_loss).items()}
+
+    logged = run_step(model, batch)
+
+    terms = oracle.losses(before, batch, soft_labels, settings, COUNTS, levels)
+    for name, term in terms.items():
+        assert float(logged[name]) == pytest.approx(term.real, abs=1e-5), name
+    assert float(logged["loss"]) == pytest.approx(sum(terms.values()).real, abs=1e-5)
+
+    def total(p):
+        return sum(oracle.losses(p, batch, soft_labels, settings, COUNTS, levels).values())
+
+    for name, gradient in oracle.gradients(before, total).items():
+        np.testing.assert_allclose(actual[name], gradient, atol=1e-6, err_msg=name)
+        is_table = name in ("user", "author")
+        step = oracle.adagrad_step if is_table else oracle.adam_step
+        rate = training.embedding_learning_rate if is_table else training.learning_rate
+        expected = step(before[name].real, gradient, rate)
+        after = variables[name].numpy()
+        # Adam divides a gradient by its own size: of one that is rounding error only the bound of the step is defined.
+        defined = is_table | (np.abs(gradient) > 1e-5) | (actual[name] == 0)
+        np.testing.assert_allclose(after[defined], expected[defined], atol=1e-5, err_msg=name)
+        assert np.all(np.abs(after - before[name].real) <= 1.001 * rate)
+
+    error = oracle.sigmoid(scale * teacher + offset) - batch["labels"]
+    slope = oracle.sigmoid(free) * np.mean(error * teacher, axis=0)
+    rate = training.calibration_learning_rate
+    np.testing.assert_allclose(model.calibration.scaling.free_scale, oracle.adam_step(free, slope, rate), atol=1e-5)
+    np.testing.assert_allclose(model.calibration.scaling.offset, oracle.adam_step(offset, error.mean(axis=0), rate), atol=1e-5)
+
+
+def gradient_of(model, batch, names):
+    """The gradient of the named losses by every variable of the model, and by P and Q."""
+    variables = oracle.parameters_of(model)
+    calibration = {f"calibration/{variable.name}": variable for variable in model.calibration.scaling.trainable_variables}
+    with tf.GradientTape() as tape:
+        terms = model.losses_by_name(batch, model(batch["features"], training=True))
+        loss = tf.add_n([terms[name] for name in names])
+    return tape.gradient(loss, variables | calibration, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+
+def is_zero(gradient):
+    return not np.any(tf.convert_to_tensor(gradient))
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_students_reach_no_teacher_variable_and_no_calibration(levels):
+    model, _ = small_model(model={"experts": {"shared": 2, "per_task": 1, "units": [5], "levels": levels}, "towers": [6]})
+    students = ["finish", "like", "finish_distillation", "like_distillation"]
+    gradients = gradient_of(model, small_batch(), students)
+    reached = {name for name, gradient in gradients.items() if not is_zero(gradient)}
+    assert not {name for name in reached if name.startswith("calibration") or "+" in name}
+    assert {"tower/finish/w", "tower/like/w", "expert/0/shared/0/w", "user"} <= reached
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_teachers_reach_no_student_tower_and_no_calibration(levels):
+    model, _ = small_model(model={"experts": {"shared": 2, "per_task": 1, "units": [5], "levels": levels}, "towers": [6]})
+    gradients = gradient_of(model, small_batch(), ["finish+", "like+"])
+    reached = {name for name, gradient in gradients.items() if not is_zero(gradient)}
+    towers = {"tower/finish/w", "tower/like/w", "logit/finish/w", "logit/like/w"}
+    assert not {name for name in reached if name.startswith("calibration")} | (reached & towers)
+    assert {"tower/finish+/w", "tower/like+/w", "expert/0/shared/0/w", "user"} <= reached
+
+
+def test_calibration_moves_by_its_own_loss_only():
+    """Whatever the other losses weigh, one step moves P and Q alike; and the model does not know them as variables."""
+    moved = []
+    for alpha, ranking_weight in ((0.0, 0.0), (1.0, 5.0)):
+        model, _ = small_model(distillation={"alpha": alpha, "ranking_weight": ranking_weight})
+        run_step(model, small_batch())
+        moved.append([variable.numpy() for variable in model.calibration.scaling.trainable_variables])
+        known = {variable.ref() for variable in model.variables}
+        assert not known & {variable.ref() for variable in model.calibration.scaling.variables}
+        assert len(model.optimizer.weights) == len(model.dense_variables) * 2 + len(model.embedding_variables) + 2
+    np.testing.assert_array_equal(moved[0], moved[1])
+    assert np.any(moved[0][0] != np.float32(np.log(np.e - 1)))
+
+
+def test_ranking_weight_keeps_its_meaning_when_draws_or_rows_change():
+    """The pull of one stratum row relative to one natural row does not depend on how many of either a batch has."""
+    model, _ = small_model()
+    pulls = []
+    for rows, draws in ((8, 2), (8, 4), (32, 4)):
+        batch = small_batch(rows, draws)
+        # Equal rows everywhere, so that only the counts differ.
+        batch["features"] = {name: np.full_like(values, 2) for name, values in batch["features"].items()}
+        batch["labels"] = np.ones_like(batch["labels"])
+        logits = {task: tf.Variable(values) for task, values in model(batch["features"]).items()}
+        with tf.GradientTape() as tape:
+            terms = model.losses_by_name(batch, logits)
+            hard, ranking = terms["finish"], terms["finish+"]
+            loss = hard + ranking
+        gradient = tape.gradient(loss, [logits["finish"], logits["finish+"]])
+        natural, stratum = (tf.convert_to_tensor(part).numpy() for part in gradient)
+        natural, stratum = natural[0], stratum[batch["strata"][3, 0]]
+        pulls.append(stratum / natural)
+    assert pulls == pytest.approx([pulls[0]] * 3, rel=1e-4)
+
+
+def test_plain_backbone_has_no_teacher_and_needs_no_strata():
+    model, _ = small_model(distillation={"method": "none"})
+    batch = small_batch()
+    del batch["strata"]
+    logged = run_step(model, batch)
+    assert set(logged) == {"loss", "finish", "like"}
+    assert not [name for name in oracle.parameters_of(model) if "+" in name]
+
+
+def test_taug_trains_teachers_without_distillation():
+    model, _ = small_model(distillation={"method": "taug", "alpha": 0.9})
+    logged = run_step(model, small_batch())
+    assert set(logged) == {"loss", "finish", "like", "finish+", "like+", "calibration"}
+    labels = small_batch()["labels"]
+    logits = small_model(distillation={"method": "taug", "alpha": 0.9})[0](small_batch()["features"])["finish"]
+    expected = np.mean(oracle.cross_entropy(labels[:, 0], logits.numpy()[: len(labels)]))
+    assert float(logged["finish"]) == pytest.approx(expected, abs=1e-5)

@@ -1,0 +1,108 @@
+"""Reading files of request rows, and asking for their predictions."""
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pytest
+from server_process import ROWS, Server
+
+from serving.requests import predict_file, read_rows
+from tf_crossdistil.errors import CrossDistilError
+
+CSV = "author,duration,note\nann,1.5,\nbob,0,x\nnobody,-3.25,007\n,0.1,\n"
+
+
+def write(path: Path, text: str) -> Path:
+    content = text.encode()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.CSV", "rows.csv.gz", "rows.tsv", "rows.tsv.gz"])
+def test_delimited_values_are_text(tmp_path: Path, name: str) -> None:
+    text = CSV.replace(",", "\t") if "tsv" in name else CSV
+    rows = read_rows(write(tmp_path / name, text))
+    assert rows[0] == {"author": "ann", "duration": "1.5", "note": ""}
+    assert [row["note"] for row in rows] == ["", "x", "007", ""]
+    assert rows[3]["author"] == ""
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz"])
+def test_json_lines(tmp_path: Path, name: str) -> None:
+    assert read_rows(write(tmp_path / name, '{"a": 1, "b": "x"}\n\n{"a": null}\n')) == [{"a": 1, "b": "x"}, {"a": None}]
+
+
+def test_parquet(tmp_path: Path) -> None:
+    pyarrow.parquet.write_table(pyarrow.table({"a": [1, None], "b": ["x", "y"]}), tmp_path / "rows.parquet")
+    assert read_rows(tmp_path / "rows.parquet") == [{"a": 1, "b": "x"}, {"a": None, "b": "y"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("rows.xlsx", "x", "must end in one of .jsonl, .csv, .tsv, .parquet"),
+        ("rows", "x", "must end in one of"),
+        ("rows.jsonl", "", "has no rows"),
+        ("rows.csv", "", "is no valid .csv file: Empty CSV file"),
+        ("rows.csv", "author,duration\n", "has no rows"),
+        ("rows.csv", "author,duration\na\n", "is no valid .csv file"),
+        ("rows.csv", "author,author\na,b\n", "has the column 'author' twice"),
+        ("rows.jsonl", '{"a": 1}\n{"a": \n', "line 2 is not JSON"),
+        ("rows.jsonl", '{"a": 1}\n\n[1]\n', "line 3 must be a JSON object of features; received [1]"),
+        ("rows.parquet", "no parquet", "is no valid .parquet file"),
+    ],
+)
+def test_a_file_that_cannot_be_read(tmp_path: Path, name: str, text: str, told: str) -> None:
+    with pytest.raises(CrossDistilError) as caught:
+        read_rows(write(tmp_path / name, text))
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv", "rows.csv.gz", "rows.parquet"])
+def test_a_missing_file(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CrossDistilError, match=f"cannot read .*{name}: .*; give the path"):
+        read_rows(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["rows.csv.gz", "rows.jsonl.gz"])
+def test_a_file_that_is_no_gzip(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"plain")
+    with pytest.raises(CrossDistilError, match=name):
+        read_rows(tmp_path / name)
+
+
+def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_bytes(b'{"a": "\xff"}\n')
+    with pytest.raises(CrossDistilError, match=r"is no valid .jsonl file"):
+        read_rows(tmp_path / "rows.jsonl")
+
+
+@pytest.mark.parametrize("rest", [False, True], ids=["grpc", "rest"])
+def test_predictions_in_the_order_of_the_file(
+    tmp_path: Path, server: Server, rest: bool, expected: dict[str, np.ndarray], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "rows.csv", CSV)
+    predictions = list(predict_file(server.rest_address if rest else server.grpc, "ranker", path, rest))
+    assert len(predictions) == len(ROWS)
+    for index, prediction in enumerate(predictions):
+        assert json.loads(json.dumps(prediction)) == pytest.approx({task: p[index] for task, p in expected.items()}, abs=1e-6)
+    assert capsys.readouterr().err == "note: ignoring columns that the model 'ranker' does not take: note\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("rows.csv", "author,length\na,1\n", "has no column 'duration', which the model 'ranker' takes; it has author, length"),
+        ("rows.csv", "author,duration\na,1\nb,x\n", "'duration' must be a number; row 2 has 'x'"),
+        ("rows.jsonl", '{"author": "a", "duration": 1}\n{"author": "b"}\n', "row 2 lacks the feature 'duration'"),
+    ],
+)
+def test_rows_that_do_not_fit_the_model(tmp_path: Path, server: Server, name: str, text: str, told: str) -> None:
+    with pytest.raises(CrossDistilError) as caught:
+        list(predict_file(server.grpc, "ranker", write(tmp_path / name, text)))
+    assert told in str(caught.value)
