@@ -1,0 +1,1 @@
+"""Beam preprocessing: from raw logs to a prepared data set."""

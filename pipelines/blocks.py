@@ -1,0 +1,84 @@
+"""Blocks of rows and the ranges of input they are read from: what every kind of source gives to the pipeline."""
+
+import difflib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tf_crossdistil.config import Source, duplicates
+from tf_crossdistil.errors import CrossDistilError
+
+
+@dataclass(frozen=True)
+class InputRange:
+    """A part of one input file that one worker reads: bytes of decompressed text, or row groups, `[first, last)`.
+
+    `index` counts the ranges of a run; `last` is None for the end of the file.
+    """
+
+    index: int
+    path: str
+    first: int
+    last: int | None
+
+
+@dataclass(frozen=True)
+class RejectedRow:
+    """A row that could not be taken apart into columns; `position` counts from 0 in its range."""
+
+    position: int
+    message: str
+    raw: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some rows in columns: `columns` `pa.Array` `[rows]` by name, `positions` `[rows]` counts from 0 in the range."""
+
+    columns: dict[str, Any]
+    positions: NDArray[np.int64]
+    rejected: list[RejectedRow] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        """How many rows went in, rejected ones too."""
+        return len(self.positions) + len(self.rejected)
+
+
+class Reader(ABC):
+    """Reads one format. `columns` are those wanted; a file may hold others."""
+
+    def __init__(self, source: Source, columns: Sequence[str]) -> None:
+        self._source = source
+        self._columns = list(columns)
+
+    @abstractmethod
+    def plan(self, path: str) -> list[tuple[int, int | None]]:
+        """Checks that a file can be read and has the columns, and divides it into ranges `(first, last)`.
+
+        Raises:
+            CrossDistilError: the file is empty, damaged, of another format or lacks a column.
+        """
+
+    @abstractmethod
+    def blocks(self, part: InputRange) -> Iterator[Block]:
+        """The rows of a range in order, in blocks of bounded size.
+
+        Raises:
+            CrossDistilError: the file is damaged.
+        """
+
+    def _check_columns(self, path: str, found: Sequence[str]) -> None:
+        listed = ", ".join(f"'{name}'" for name in found)
+        for column in self._columns:
+            if column not in found:
+                nearest = difflib.get_close_matches(column, found, n=1)
+                hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
+                raise CrossDistilError(f"{path} has no column '{column}' that the configuration names; it has {listed}{hint}")
+        twice = [name for name in duplicates(list(found)) if name in self._columns]
+        if twice:
+            raise CrossDistilError(f"{path} has two columns named '{twice[0]}'; give each column its own name")

@@ -1,0 +1,146 @@
+"""Columns of logs as text and as numbers, whatever type they were stored in.
+
+Canonical text is what a categorical or hashed feature looks up: UTF-8 without ASCII white space at its ends, integers and
+integral floats in decimal, booleans as `true` and `false`, and the empty string for what is missing.
+"""
+
+import codecs
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+# A code point that Unicode keeps out of interchanged text; it stands ahead of each byte that was not UTF-8.
+NOT_UTF8 = "\ufdd0"
+_NUMBER = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"
+_EXACT_INTEGERS = 2.0**53
+
+
+def _mark(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    wrong = error.object[error.start : error.end]
+    return NOT_UTF8 + "".join(f"\\x{byte:02x}" for byte in wrong), error.end
+
+
+codecs.register_error("mark_not_utf8", _mark)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """A column of canonical text: row r holds `values[codes[r]]`, and two codes may hold equal text.
+
+    `codes` is `[rows]`, `values` a `pa.StringArray` of the distinct stored values.
+    """
+
+    codes: NDArray[np.int32]
+    values: Any
+
+    @classmethod
+    def of(cls, column: Any) -> "Texts":
+        """The text of a `pa.Array` of any type in `is_readable`."""
+        stored = column if pa.types.is_dictionary(column.type) else column.dictionary_encode("encode")
+        codes = stored.indices.fill_null(len(stored.dictionary)).to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
+        values = canonical(stored.dictionary)
+        if stored.indices.null_count:
+            values = pa.concat_arrays([values, pa.array([""])])
+        return cls(codes, values)
+
+    def rows_where(self, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """The rows whose value is chosen; `chosen` is over `values`."""
+        return np.flatnonzero(chosen[self.codes]) if chosen.any() else np.zeros(0, np.int64)
+
+    def take(self, rows: NDArray[np.int64]) -> Any:
+        """The text of some rows, a `pa.StringArray`."""
+        return self.values.take(pa.array(self.codes[rows]))
+
+    def as_rows(self) -> Any:
+        """The text of every row, a `pa.StringArray` `[rows]`."""
+        return self.values.take(pa.array(self.codes))
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A column of numbers: `values` `[rows]`, not finite where the row holds no number; `missing` `[rows]`."""
+
+    values: NDArray[np.float64]
+    missing: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, column: Any) -> "Numbers":
+        """The numbers in a `pa.Array` of any type in `is_readable`."""
+        kind = column.type
+        if pa.types.is_dictionary(kind):
+            return cls.of(column.cast(kind.value_type))
+        if _is_text(kind):
+            texts = _as_text(column)
+            return cls(parse_numbers(texts), is_empty(texts))
+        missing = _to_numpy(column.is_null())
+        plain = column.cast(pa.uint8()) if pa.types.is_boolean(kind) else column
+        values = plain.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        return cls(values, missing)
+
+
+def is_readable(kind: Any) -> bool:
+    """Whether a column of this Arrow type can be a feature, a label or a key."""
+    types = pa.types
+    if types.is_dictionary(kind):
+        return is_readable(kind.value_type)
+    return _is_text(kind) or any(
+        test(kind) for test in (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal, types.is_null)
+    )
+
+
+def canonical(values: Any) -> Any:
+    """The canonical text of every value, a `pa.StringArray`; bytes that are not UTF-8 are marked with `NOT_UTF8`."""
+    kind = values.type
+    if _is_text(kind):
+        return _as_text(values)
+    if pa.types.is_floating(kind):
+        numbers = values.cast(pa.float64())
+        whole = pc.and_(pc.equal(pc.floor(numbers), numbers), pc.less(pc.abs(numbers), _EXACT_INTEGERS))
+        integers = pc.if_else(whole, numbers, None).cast(pa.int64()).cast(pa.string())
+        text = pc.coalesce(integers, numbers.cast(pa.string()))
+        return pc.if_else(pc.is_nan(numbers), "", text).fill_null("")
+    return values.cast(pa.string()).fill_null("")
+
+
+def parse_numbers(texts: Any) -> NDArray[np.float64]:
+    """The number that each text is, and NaN where it is none; `texts` is a `pa.StringArray` of canonical text."""
+    try:
+        parsed = texts.cast(pa.float64())
+    except pa.ArrowInvalid:
+        parsed = pc.if_else(pc.match_substring_regex(texts, _NUMBER), texts, None).cast(pa.float64())
+    return parsed.fill_null(np.nan).to_numpy(zero_copy_only=False)
+
+
+def is_not_utf8(texts: Any) -> NDArray[np.bool_]:
+    """Which texts hold bytes that were not UTF-8."""
+    return _to_numpy(pc.match_substring(texts, NOT_UTF8))
+
+
+def is_empty(texts: Any) -> NDArray[np.bool_]:
+    """Which texts are missing."""
+    return _to_numpy(pc.equal(texts, ""))
+
+
+def _is_text(kind: Any) -> bool:
+    types = pa.types
+    tests = (types.is_string, types.is_binary, types.is_large_string, types.is_large_binary, types.is_fixed_size_binary)
+    return any(test(kind) for test in tests)
+
+
+def _as_text(values: Any) -> Any:
+    stored = values.cast(pa.binary()).fill_null(b"")
+    try:
+        texts = stored.cast(pa.string())
+    except pa.ArrowInvalid:
+        texts = pa.array([value.decode("utf-8", "mark_not_utf8") for value in stored.to_pylist()], pa.string())
+    return pc.ascii_trim_whitespace(texts)
+
+
+def _to_numpy(mask: Any) -> NDArray[np.bool_]:
+    return mask.to_numpy(zero_copy_only=False)

@@ -1,0 +1,78 @@
+"""Dead letters: the rows that became no record, each with a reason, a sentence and the row as it was."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from heapq import merge
+from typing import Any
+
+import numpy as np
+
+from pipelines.blocks import Block
+from pipelines.columns import NOT_UTF8
+from pipelines.validate import Rows
+
+_WRONG_FIELD_COUNT = "wrong_field_count"
+_SHOWN_CHARACTERS = 80
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """One bad row; `position` counts from 0 in its range, `raw` is the row by column, or its text."""
+
+    position: int
+    reason: str
+    message: str
+    raw: dict[str, Any] | str
+
+    def line(self, path: str, first_row: int) -> bytes:
+        """The row's line in a dead letter file; `first_row` is the number of the range's first row in its file, from 1."""
+        content = {
+            "file": path,
+            "row": first_row + self.position,
+            "reason": self.reason,
+            "message": self.message,
+            "raw": self.raw,
+        }
+        return json.dumps(content, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+
+
+def dead_letters(block: Block, rows: Rows) -> Iterator[DeadLetter]:
+    """The bad rows of a checked block, in order."""
+    rejected = (DeadLetter(row.position, _WRONG_FIELD_COUNT, row.message, row.raw) for row in block.rejected)
+    failed = (_failed(block, rows, row) for row in np.flatnonzero(~rows.good).tolist())
+    return merge(rejected, failed, key=lambda letter: letter.position)
+
+
+def first_bad(block: Block, rows: Rows) -> tuple[int, str] | None:
+    """Position in the range and message of the first bad row, if there is one."""
+    return next(((letter.position, letter.message) for letter in dead_letters(block, rows)), None)
+
+
+def count_reasons(block: Block, rows: Rows) -> Counter[str]:
+    """The bad rows of a checked block by reason."""
+    counts = Counter({_WRONG_FIELD_COUNT: len(block.rejected)})
+    for fault, count in zip(rows.faults, np.bincount(rows.fault_of[~rows.good], minlength=len(rows.faults)), strict=True):
+        counts[fault.reason] += int(count)
+    return +counts
+
+
+def _failed(block: Block, rows: Rows, row: int) -> DeadLetter:
+    fault = rows.faults[rows.fault_of[row]]
+    raw = {name: _plain(column[row].as_py()) for name, column in block.columns.items()}
+    received = raw[fault.column]
+    shown = received[:_SHOWN_CHARACTERS] if isinstance(received, str) else received
+    return DeadLetter(int(block.positions[row]), fault.reason, fault.message(shown), raw)
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON can hold it."""
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "mark_not_utf8")
+    if isinstance(value, str):
+        return value.replace(NOT_UTF8, "")
+    if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return str(value)

@@ -1,0 +1,210 @@
+"""Wrong use and bad input: one sentence, an exit code, and nothing that a reader would open."""
+
+import gzip
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from pipelines.manifest import Run
+from pipelines.preprocess import main
+from tf_crossdistil.config import Experiment
+
+GOOD = "user,finish,like\n" + "".join(f"u{row % 40},{row % 2},{row % 3 == 0:d}\n" for row in range(200))
+
+
+ONE_TASK = {"tasks": [{"name": "finish", "column": "finish"}]}
+
+
+@dataclass
+class Case:
+    """Logs or arguments that cannot be, and what the sentence must name."""
+
+    content: str | bytes
+    says: list[str]
+    config: dict | None = None
+    arguments: tuple[str, ...] = ()
+    exit_code: int = 1
+
+
+CASES = {
+    "empty file": Case("", ["logs.csv is empty"]),
+    "empty gzip": Case(gzip.compress(b""), ["logs.csv is empty"]),
+    "header only": Case("user,finish,like\n", ["no row"]),
+    "wrong delimiter": Case(GOOD.replace(",", ";"), ["single column 'user;finish;like'", "is the delimiter ',' right?"]),
+    "missing column": Case(
+        GOOD.replace("finish", "finnish", 1), ["no column 'finish'", "'user', 'finnish', 'like'", "did you mean 'finnish'?"]
+    ),
+    "column twice": Case(GOOD.replace("like", "finish", 1), ["two columns named 'finish'"], ONE_TASK),
+    "another number of columns": Case(
+        GOOD,
+        ["3 fields in its first row", "the 2 of source.columns"],
+        {"source": {"header": False, "columns": ["user", "finish"]}, "tasks": [{"name": "finish", "column": "finish"}]},
+    ),
+    "label neither 0 nor 1": Case(
+        GOOD + "u1,7,0\n" * 10,
+        ["10 of 210 rows are bad (4.76%, at most 1.00%", "label_not_binary 10", "row 201 of", "'finish'", "'7'"],
+    ),
+    "number that does not parse": Case(
+        "age," + GOOD.replace("\nu", "\n2,u").replace("\n2,u1,", "\nold,u1,"),
+        ["not_a_number 5", "'age'", "'old'"],
+        {"features": [{"name": "age", "kind": "numeric"}]},
+    ),
+    "task without positives": Case(GOOD.replace("1\n", "0\n"), ["task 'like' has no positive row"]),
+    "task without negatives": Case(GOOD.replace(",0,", ",1,"), ["task 'finish' has no negative row"]),
+    "no training rows": Case(
+        GOOD, ["no good row belongs to the training split"], {"split": {"by": "time", "column": "like", "boundaries": [-2, -1]}}
+    ),
+    "truncated gzip": Case(gzip.compress(GOOD.encode())[:-30], ["truncated gzip"]),
+    "not a parquet file": Case(GOOD, ["is not a Parquet file"], {"source": {"format": "parquet"}}),
+    "bad fraction out of range": Case(GOOD, ["between 0 and 1"], arguments=("--max-bad-fraction", "2"), exit_code=2),
+    "bad fraction no number": Case(GOOD, ["invalid float"], arguments=("--max-bad-fraction", "few"), exit_code=2),
+    "Dask": Case(GOOD, ["DaskRunner", "data would be lost"], arguments=("--runner", "DaskRunner"), exit_code=2),
+    "unknown option": Case(GOOD, ["did you mean --direct_num_workers?"], arguments=("--direct_num_worker=2",), exit_code=2),
+    "value of a Beam option": Case(
+        GOOD, ["--direct_num_workers", "'two'"], arguments=("--direct_num_workers=two",), exit_code=2
+    ),
+    "unknown key": Case(GOOD, ["did you mean 'split'?"], {"splits": {}}, exit_code=2),
+}
+
+
+@pytest.fixture
+def write_config(tmp_path: Path, experiment: Callable[..., Experiment]) -> Callable[[dict | None], Path]:
+    def write(sections: dict | None) -> Path:
+        path = tmp_path / "config.yaml"
+        keep = {"name", "tasks", "features", "split", "source"}
+        path.write_text(yaml.safe_dump({**experiment().model_dump(mode="json", include=keep), **(sections or {})}))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_sentence_and_nothing_published(
+    name: str, tmp_path: Path, write_config: Callable[[dict | None], Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    case = CASES[name]
+    logs, output = tmp_path / "logs.csv", tmp_path / "output"
+    logs.write_bytes(case.content.encode() if isinstance(case.content, str) else case.content)
+    output.mkdir()
+    (output / "LATEST").write_text("earlier\n")
+    code = main([str(write_config(case.config)), "--input", str(logs), "--output", str(output), *case.arguments])
+    printed = capfd.readouterr().err.strip().splitlines()
+    assert code == case.exit_code
+    assert len(printed) == 1 and printed[0].startswith("error: "), printed
+    for words in case.says:
+        assert words in printed[0]
+    assert [path.name for path in output.iterdir()] == ["LATEST"]
+    assert (output / "LATEST").read_text() == "earlier\n"
+
+
+@pytest.mark.parametrize("mode", ["in_memory", "multi_threading"])
+def test_a_terminal_shows_one_sentence_of_a_worker(
+    tmp_path: Path, write_config: Callable[[dict | None], Path], mode: str
+) -> None:
+    (tmp_path / "logs.gz").write_bytes(gzip.compress(GOOD.encode())[:-30])
+    command = [sys.executable, "-m", "pipelines.preprocess", str(write_config(None)), "--input", f"{tmp_path}/logs.gz"]
+    command += ["--output", f"{tmp_path}/output", f"--direct_running_mode={mode}"]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (finished.returncode, finished.stdout, len(finished.stderr.splitlines())) == (1, "", 1), finished.stderr
+    assert "truncated gzip" in finished.stderr
+    assert not list(tmp_path.glob("output/*"))
+
+
+def test_no_file_matches(
+    tmp_path: Path, write_config: Callable[[dict | None], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(write_config(None)), "--input", f"{tmp_path}/none*.csv", "--output", str(tmp_path)]) == 1
+    assert "no file matches --input" in capsys.readouterr().err
+
+
+def test_missing_arguments(write_config: Callable[[dict | None], Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(write_config(None)), "--output", "x"]) == 2
+    assert capsys.readouterr().err == "error: --input is missing; see --help\n"
+
+
+def test_unwritable_output(
+    tmp_path: Path, write_config: Callable[[dict | None], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "logs.csv").write_text(GOOD)
+    (tmp_path / "file").write_text("in the way")
+    assert main([str(write_config(None)), "--input", f"{tmp_path}/logs.csv", "--output", f"{tmp_path}/file/below"]) == 1
+    assert "cannot write" in capsys.readouterr().err
+
+
+def test_list_column_of_parquet(
+    tmp_path: Path, write_config: Callable[[dict | None], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pq.write_table(pa.table({"user": [["u"]], "finish": [1], "like": [0]}), tmp_path / "logs.parquet")
+    config = write_config({"source": {"format": "parquet"}})
+    assert main([str(config), "--input", f"{tmp_path}/logs.parquet", "--output", f"{tmp_path}/output"]) == 1
+    assert "column 'user'" in (error := capsys.readouterr().err) and "list<" in error
+
+
+def test_lost_rows_are_an_error(
+    tmp_path: Path,
+    write_config: Callable[[dict | None], Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A runner that encodes nothing and reports success publishes nothing."""
+    (tmp_path / "logs.csv").write_text(GOOD)
+    monkeypatch.setattr("pipelines.pipeline.EncodeRange.process", lambda *_: iter(()))
+    assert main([str(write_config(None)), "--input", f"{tmp_path}/logs.csv", "--output", f"{tmp_path}/output"]) == 1
+    assert "encoded 0 of 1 ranges" in capsys.readouterr().err
+    assert not list((tmp_path / "output").glob("run=*"))
+
+
+def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["--help"])
+    assert left.value.code == 0
+    assert "example:" in capsys.readouterr().out
+
+
+def test_a_worker_of_a_run_taken_away_cannot_write(tmp_path: Path) -> None:
+    from pipelines.progress import RowCounter
+    from pipelines.sink import GzipWriters
+    from tf_crossdistil.errors import CrossDistilError
+
+    run = Run(tmp_path, "0")
+    run.begin()
+    counter = RowCounter(run.directory, "encode", 0)
+    counter.add(1)
+    run.discard()
+    with pytest.raises(CrossDistilError):
+        counter.add(1)
+    with pytest.raises(CrossDistilError), GzipWriters(run.directory) as writers:
+        writers.open("train/tag=0/part-00000.tfrecord.gz", "train", "0")
+    assert not run.directory.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["in_memory", "multi_threading"])
+def test_interrupt_ends_it_and_publishes_nothing(
+    tmp_path: Path, write_config: Callable[[dict | None], Path], mode: str
+) -> None:
+    (tmp_path / "logs.csv").write_text(GOOD + "u7,1,0\n" * 6_000_000)
+    command = [sys.executable, "-m", "pipelines.preprocess", str(write_config(None)), "--input", f"{tmp_path}/logs.csv"]
+    command += ["--output", f"{tmp_path}/output", f"--direct_running_mode={mode}", "--direct_num_workers=2"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob("output/run=*/work/*.rows")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGINT)
+    started = time.monotonic()
+    _, printed = process.communicate(timeout=30)
+    assert "interrupted" in printed and "Traceback" not in printed
+    assert time.monotonic() - started < 10
+    # Threads that are still in native code may abort while Python shuts down, after all is cleaned up.
+    assert process.returncode == 130 if mode == "in_memory" else process.returncode
+    assert not list(tmp_path.glob("output/*"))
