@@ -161,19 +161,20 @@ def write_logs(path: Path, rows: int, seed: int, truth: bool = False, progress: 
     written = 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with writer_class(str(unfinished), log_schema(truth)) as writer:
-            for batch in batches:
-                writer.write_batch(batch)
-                written += batch.num_rows
-                if progress is not None:
-                    progress(written)
-        unfinished.replace(path)
+        try:
+            with writer_class(str(unfinished), log_schema(truth)) as writer:
+                for batch in batches:
+                    writer.write_batch(batch)
+                    written += batch.num_rows
+                    if progress is not None:
+                        progress(written)
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
     except OSError as error:
         raise CrossDistilError(
             f"cannot write {path}: {error.strerror or error}; give a path in a folder you may write"
         ) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 _WRITERS: dict[str, Callable[[str, pa.Schema], Any]] = {

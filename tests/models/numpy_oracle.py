@@ -37,9 +37,9 @@ def parameters_of(model):
     for depth, level in enumerate(network.backbone.levels):
         for owner, experts in level.experts.items():
             for index, expert in enumerate(experts):
-                variables[f"expert/{depth}/{owner}/{index}/w"], variables[f"expert/{depth}/{owner}/{index}/b"] = (
-                    expert.dense[0].weights
-                )
+                variables[f"expert/{depth}/{owner}/{index}/w"], variables[f"expert/{depth}/{owner}/{index}/b"] = expert.dense[
+                    0
+                ].weights
         for owner, gate in level.gates.items():
             variables[f"gate/{depth}/{owner}/w"], variables[f"gate/{depth}/{owner}/b"] = gate.weights
     for task, tower in network.towers.items():

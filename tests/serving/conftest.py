@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from server_process import ROWS, Server, end_server, start_server
+
+from tests.serving.server_process import ROWS, Server, end_server, start_server
 
 
 @pytest.fixture(scope="session")

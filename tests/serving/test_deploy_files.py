@@ -14,11 +14,11 @@ import pytest
 import yaml
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
 from pydantic import BaseModel, ConfigDict
-from server_process import Server
 from tensorflow_serving.config import model_server_config_pb2
 
 import serving
 from serving.client import BATCH_SIZE
+from tests.serving.server_process import Server
 
 DEPLOY = Path(serving.__file__).parent / "deploy"
 WRAPPED = ".google.protobuf.Int64Value"

@@ -7,7 +7,6 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from server_process import COLUMNS, ROWS, Server
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -16,6 +15,8 @@ from tensorflow_serving.apis import (
     predict_pb2,
     prediction_service_pb2_grpc,
 )
+
+from tests.serving.server_process import COLUMNS, ROWS, Server
 
 DURATION = np.array(COLUMNS["duration"], np.float32)
 

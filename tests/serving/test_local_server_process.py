@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from server_process import ROOT, Server, end_server, start_server
 
 from serving.local_server import main
 from serving.servable import Servable
+from tests.serving.server_process import ROOT, Server, end_server, start_server
 from tf_crossdistil.errors import CrossDistilError
 
 

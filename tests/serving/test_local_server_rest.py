@@ -10,11 +10,11 @@ import httpx
 import numpy as np
 import pytest
 import tensorflow as tf
-from server_process import COLUMNS, ROWS, Server
 
 from serving.model_store import ModelStore
 from serving.rest_service import RestService
 from serving.rest_tensors import encode_outputs, parse_body
+from tests.serving.server_process import COLUMNS, ROWS, Server
 
 
 def post(server: Server, body: Any, path: str = ":predict") -> httpx.Response:

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
-from server_process import ROWS, Server
 
 from serving.requests import predict_file, read_rows
+from tests.serving.server_process import ROWS, Server
 from tf_crossdistil.errors import CrossDistilError
 
 CSV = "author,duration,note\nann,1.5,\nbob,0,x\nnobody,-3.25,007\n,0.1,\n"

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from server_process import COLUMNS, ROOT, ROWS, Server
 
 from serving.client import BATCH_SIZE, Client, PredictionError
 from serving.transports import ModelSignature
+from tests.serving.server_process import COLUMNS, ROOT, ROWS, Server
 
 TRANSPORTS = pytest.mark.parametrize("rest", [False, True], ids=["grpc", "rest"])
 

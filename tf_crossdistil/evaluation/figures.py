@@ -2,18 +2,20 @@
 
 import io
 from html import escape
+from typing import Any
 
 import matplotlib
+from matplotlib import style
 from matplotlib.figure import Figure
 
 # A colour that nothing else uses: the page's own text colour takes its place.
 INK = "#010203"
 # Told apart by people with colour-vision deficiency, and readable on white and on near-black.
-_COLORS = ("#7a7f87", "#2b83c6", "#d9722e", "#2f9e77", "#a565c9", "#c9992c", "#cf5b84")
+_COLORS = ("#d9722e", "#2b83c6", "#2f9e77", "#a565c9", "#b98a1f", "#cf5b84", "#7a7f87")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
-STYLE = {
-    "figure.figsize": (5.2, 3.6),
+_STYLE: dict[str, Any] = {
+    "figure.figsize": (4.4, 3.1),
     "figure.facecolor": "none",
     "figure.constrained_layout.use": True,
     "axes.facecolor": "none",
@@ -42,7 +44,7 @@ STYLE = {
     "ytick.labelsize": 10,
 }
 
-styled = matplotlib.rc_context(STYLE)
+styled = style.context(_STYLE)
 
 
 def color_of(method: int) -> str:
@@ -59,7 +61,7 @@ def to_svg(figure: Figure, number: int, description: str) -> str:
     """An `<svg>` element to put into a page.
 
     Args:
-        figure: drawn in `STYLE`.
+        figure: of a function that is `styled`.
         number: tells apart the ids of several figures of a page.
         description: what the figure shows, for those who cannot see it.
     """

@@ -94,11 +94,11 @@ def score_distributions(results: Sequence[MethodResult], task: str) -> Figure | 
     every_scored = _scored(results, task)
     if not every_scored:
         return None
-    figure = Figure(figsize=(5.2, 0.9 + 1.5 * len(every_scored)))
+    figure = Figure(figsize=(5.2, max(5.4, 0.9 + 1.5 * len(every_scored))))
     panels = figure.subplots(len(every_scored), sharex=True, squeeze=False)[:, 0]
     odds = [_logit(scored.probabilities) for scored in every_scored]
     low, high = min(values.min() for values in odds), max(values.max() for values in odds)
-    edges = np.linspace(low - 0.1, high + 0.1, 61)
+    edges = np.linspace(low - 0.1, high + 0.1, 41)
     for axes, scored, values in zip(panels, every_scored, odds, strict=True):
         negatives, positives = values[scored.labels == 0], values[scored.labels == 1]
         axes.hist(negatives, edges, density=negatives.size > 0, color=INK, alpha=0.25, label=f"{task} = 0")
@@ -135,10 +135,10 @@ def _scored(results: Sequence[MethodResult], task: str) -> list[_Scored]:
 
 
 def _root_ticks(limit: float) -> Floats:
-    """Round numbers up to `limit`, about equally far apart on a square-root axis, from the end down to 0."""
-    wanted = np.linspace(0, limit**0.5, 7) ** 2
-    nearest = np.abs(np.sqrt(_ROOT_TICKS)[:, None] - np.sqrt(wanted)).argmin(axis=0)
-    return np.unique(_ROOT_TICKS[nearest])
+    """Round numbers up to `limit`, about equally far apart on a square-root axis."""
+    roots = np.sqrt(_ROOT_TICKS[limit >= _ROOT_TICKS])
+    nearest = np.abs(roots[:, None] - np.linspace(0, limit**0.5, 7)).argmin(axis=0)
+    return _ROOT_TICKS[np.unique(nearest)]
 
 
 def _wilson_interval(share: Floats, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:

@@ -47,12 +47,13 @@ def write_report(path: Path, report: Report) -> None:
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(_page(report), encoding="utf-8")
-        unfinished.replace(path)
+        try:
+            unfinished.write_text(_page(report), encoding="utf-8")
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
     except OSError as error:
         raise CrossDistilError(f"cannot write {path}: {error.strerror}; give a path in a folder you may write") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _page(report: Report) -> str:
@@ -158,7 +159,7 @@ tbody th[scope=rowgroup] { padding-top: .9rem; font-weight: 600; color: var(--in
 .best { font-weight: 700 }
 .reachable { color: var(--soft); font-style: italic }
 .note { max-width: 48rem }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 21rem), 1fr)); gap: 1rem }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 21rem), 1fr)); gap: 1rem; align-items: start }
 figure { margin: 0; padding: 1rem; background: var(--card); border: 1px solid var(--line); border-radius: .5rem; min-width: 0 }
 svg { display: block; width: 100%; height: auto }
 figcaption { margin-top: .5rem }
@@ -180,8 +181,8 @@ _PAGE = """<!DOCTYPE html>
 <div class="scroll">{table}</div>
 <p class="note">AUC: how often a positive row ranks above a negative one. Multi-AUC: the same over all label combinations,
 in the order that the other tasks' labels refine. ECE: how far predicted probabilities are from observed shares. Higher is
-better for both AUCs, lower for log loss and ECE. The best method of each row is bold Best reachable, where shown, is
-what the true probabilities score on these rows.</p>
+better for both AUCs, lower for log loss and ECE. The best method of each row is bold. Best reachable,
+where shown, is what the true probabilities score on these rows.</p>
 </section>
 {sections}
 </body>

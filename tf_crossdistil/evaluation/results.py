@@ -57,7 +57,7 @@ class ResultRow:
 
 def result_rows(summaries: Sequence[dict[str, Any]]) -> list[ResultRow]:
     """Every task's metrics over the summaries of several methods on the same rows, task by task."""
-    reachable = next((summary["best"] for summary in summaries if "best" in summary), {})
+    reachable: dict[str, dict[str, float | None]] = next((summary["best"] for summary in summaries if "best" in summary), {})
     return [
         ResultRow(task, metric, [summary["tasks"][task][key] for summary in summaries], reachable.get(task, {}).get(key))
         for task in summaries[0]["tasks"]
@@ -66,5 +66,5 @@ def result_rows(summaries: Sequence[dict[str, Any]]) -> list[ResultRow]:
 
 
 def format_value(value: float | None) -> str:
-    """Four decimals; a dash for a value that is undefined."""
-    return "–" if value is None else f"{value:.4f}"
+    """Four decimals; `n/a` for a value that is undefined or unknown."""
+    return "n/a" if value is None else f"{value:.4f}"

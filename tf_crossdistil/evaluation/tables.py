@@ -23,7 +23,7 @@ def result_table(results: Sequence[tuple[str, dict[str, Any]]]) -> Table:
     with_reachable = any(row.reachable is not None for row in rows)
     table = Table("Task", "Metric")
     for name in [*names, "best reachable"] if with_reachable else names:
-        table.add_column(Text(name), justify="right")
+        table.add_column(Text(name), justify="right", min_width=len("0.0000"))
     previous = None
     for row in rows:
         if previous not in (None, row.task):

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import tensorflow as tf
 import tf_keras as keras
 
+from tf_crossdistil.layers.dropout import Dropout
+
 
 class Perceptron(keras.layers.Layer):
     """Dense layers with ReLU, each followed by dropout: `[rows, width]` to `[rows, units[-1]]`."""
@@ -12,7 +14,7 @@ class Perceptron(keras.layers.Layer):
     def __init__(self, units: Sequence[int], dropout: float = 0.0, **kwargs: object):
         super().__init__(**kwargs)
         self.dense = [keras.layers.Dense(size, activation="relu") for size in units]
-        self._dropout = keras.layers.Dropout(dropout)
+        self._dropout = Dropout(dropout)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Applies the layers in order."""

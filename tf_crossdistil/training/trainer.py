@@ -9,11 +9,13 @@ import tensorflow as tf
 import tf_keras as keras
 from rich.console import Console
 
+from tf_crossdistil.backbones.base import find_backbone
 from tf_crossdistil.config import EarlyStopping, Experiment
 from tf_crossdistil.data.training_batches import TrainingBatches
 from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.metrics.summary import mean_metric, summarize
 from tf_crossdistil.models.crossdistil import CrossDistilModel
+from tf_crossdistil.models.methods import find_method
 from tf_crossdistil.models.predict import predict_split
 from tf_crossdistil.schema import PreparedData, check_config_matches, check_same_schema
 from tf_crossdistil.training.optimizers import composite_optimizer
@@ -42,6 +44,8 @@ def train(experiment: Experiment, data: PreparedData, directory: Path, console: 
         CrossDistilError: the data was prepared with another configuration, or training broke down.
     """
     check_config_matches(experiment, data.metadata)
+    find_backbone(experiment.model.backbone)
+    find_method(experiment.distillation.method)
     if resume:
         run = Run.open(directory)
         run.check_resumable(experiment)
@@ -66,6 +70,8 @@ class _Training:
     def __init__(self, run: Run, experiment: Experiment, data: PreparedData, console: Console):
         self._run, self._experiment, self._data, self._console = run, experiment, data, console
         keras.utils.set_random_seed(experiment.training.seed)
+        # Otherwise threads sum the gradients of an embedding's row in any order.
+        tf.config.experimental.enable_op_determinism()
         self._model = CrossDistilModel(experiment, data.metadata)
         build(self._model, experiment)
         self._model.compile(optimizer=composite_optimizer(self._model, experiment.training))
@@ -121,8 +127,6 @@ class _Training:
         return self._stopping is not None and epochs - best.epoch > self._stopping.patience
 
     def _run_epoch(self, epoch: int) -> dict[str, Any]:
-        # Dropout draws from the global generator; seeding it by epoch is what makes resumed epochs repeat undisturbed ones.
-        keras.utils.set_random_seed(self._experiment.training.seed * 1_000_003 + epoch)
         label = f"{self._experiment.name} {self._experiment.distillation.method}"
         with EpochProgress(self._console, label, epoch, self._batches.steps, self._batches.batch_size) as progress:
             fitted = self._model.fit(

@@ -1,0 +1,109 @@
+"""Training batches: what a batch holds, and that draws are uniform and repeatable."""
+
+import logging
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_crossdistil.data.records import label_matrix, split_batches
+from tf_crossdistil.data.training_batches import TrainingBatches
+from tf_crossdistil.tags import all_tags
+
+
+def with_training(experiment, **settings):
+    return experiment.model_copy(update={"training": experiment.training.model_copy(update=settings)})
+
+
+@pytest.fixture(scope="module")
+def tag_by_row(prepared, shared_experiment):
+    """The tag of every training row by its number (the raw value of the feature `row`)."""
+    tags = {}
+    for columns in split_batches(prepared, shared_experiment, "train", 1024):
+        labels = label_matrix(shared_experiment, columns).numpy().astype(int)
+        tags |= {int(row): "".join(map(str, label)) for row, label in zip(columns["row"].numpy(), labels, strict=True)}
+    return tags
+
+
+def test_natural_rows_of_an_epoch_are_the_training_split(prepared, shared_experiment, tag_by_row):
+    batches = TrainingBatches(prepared, shared_experiment, with_strata=True)
+    seen = []
+    for batch in batches.epoch(1):
+        assert batch["labels"].shape == (512, 2)
+        numbers = batch["features"]["row"].numpy()[:512].astype(int)
+        labels = batch["labels"].numpy().astype(int)
+        assert [tag_by_row[number] for number in numbers] == ["".join(map(str, label)) for label in labels]
+        seen.extend(numbers)
+    assert len(seen) == batches.steps * 512 >= len(tag_by_row)
+    assert set(seen[: len(tag_by_row)]) == set(tag_by_row)
+
+
+@pytest.mark.parametrize("draws", [4, 64])
+def test_every_draw_is_a_row_of_its_stratum(prepared, shared_experiment, tag_by_row, draws):
+    experiment = with_training(shared_experiment, strata_batch_size=draws)
+    appended = 0
+    for batch in TrainingBatches(prepared, experiment, with_strata=True).epoch(1):
+        rows = batch["features"]["row"].numpy().astype(int)
+        appended = len(rows) - 512
+        assert batch["strata"].shape == (4, draws)
+        for tag, positions in zip(all_tags(2), batch["strata"].numpy(), strict=True):
+            assert {tag_by_row[row] for row in rows[positions]} == {tag}
+    # A stratum of which a batch holds four times the draws comes out of the natural rows and costs nothing.
+    shares = prepared.metadata.counts["train"].values()
+    rare = [count for count in shares if 512 * count / len(tag_by_row) < 4 * draws]
+    assert appended == len(rare) * draws
+    assert 0 < len(rare) < 4
+
+
+@pytest.mark.parametrize("draws", [4, 64])
+def test_draws_are_uniform_within_a_stratum(prepared, shared_experiment, tag_by_row, draws):
+    """Chi-square over many epochs: whether drawn from memory or from natural rows, no row is preferred."""
+    batches = TrainingBatches(prepared, with_training(shared_experiment, strata_batch_size=draws), with_strata=True)
+    members = [row for row, tag in tag_by_row.items() if tag == "11"]
+    counts = dict.fromkeys(members, 0)
+    for epoch in range(25):
+        for batch in batches.epoch(epoch):
+            for row in tf.gather(batch["features"]["row"], batch["strata"][3]).numpy().astype(int):
+                counts[row] += 1
+    drawn = np.array(list(counts.values()))
+    chi_square = np.sum((drawn - drawn.mean()) ** 2 / drawn.mean()) / (len(drawn) - 1)
+    assert 0.6 < chi_square < 1.5
+
+
+def test_same_seed_and_epoch_give_the_same_batches_and_others_do_not(prepared, shared_experiment):
+    def rows(experiment, epoch):
+        batches = TrainingBatches(prepared, experiment, with_strata=True)
+        return np.concatenate([b["features"]["row"].numpy()[b["strata"].numpy().ravel()] for b in batches.epoch(epoch)])
+
+    first = rows(shared_experiment, 1)
+    np.testing.assert_array_equal(first, rows(shared_experiment, 1))
+    assert np.any(first != rows(shared_experiment, 2))
+    assert np.any(first != rows(with_training(shared_experiment, seed=1), 1))
+
+
+def test_streamed_strata_are_rows_of_their_stratum_too(prepared, shared_experiment, tag_by_row, monkeypatch):
+    monkeypatch.setattr("tf_crossdistil.data.training_batches._HELD_ROWS", 50)
+    experiment = with_training(shared_experiment, strata_batch_size=64)
+    drawn = set()
+    for batch in TrainingBatches(prepared, experiment, with_strata=True).epoch(1):
+        rows = batch["features"]["row"].numpy().astype(int)
+        for tag, positions in zip(all_tags(2), batch["strata"].numpy(), strict=True):
+            assert {tag_by_row[row] for row in rows[positions]} == {tag}
+        drawn |= set(rows[batch["strata"].numpy()[3]])
+    assert drawn == {row for row, tag in tag_by_row.items() if tag == "11"}
+
+
+def test_fewer_rows_than_a_batch_make_one_full_batch(prepared, shared_experiment):
+    batches = TrainingBatches(prepared, with_training(shared_experiment, batch_size=100_000), with_strata=False)
+    (batch,) = batches.epoch(1)
+    assert batches.steps == 1 and "strata" not in batch
+    assert len(set(batch["features"]["row"].numpy())) == prepared.rows("train") == len(batch["labels"])
+
+
+def test_nearly_empty_strata_are_told(prepared, shared_experiment, monkeypatch, caplog):
+    counts = dict(prepared.metadata.counts["train"])
+    monkeypatch.setitem(prepared.metadata.counts, "train", {**counts, "01": 0, "11": 5})
+    with caplog.at_level(logging.WARNING):
+        TrainingBatches(prepared, shared_experiment, with_strata=True)
+    assert "label combination 01 has 0 training rows: ranking terms that need it are left out" in caplog.text
+    assert "label combination 11 has 5 training rows: its draws repeat the same few rows" in caplog.text

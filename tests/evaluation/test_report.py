@@ -1,0 +1,230 @@
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from tf_crossdistil.config import Experiment
+from tf_crossdistil.errors import CrossDistilError
+from tf_crossdistil.evaluation.plots import learning_curves, reliability_diagram, score_distributions
+from tf_crossdistil.evaluation.report import Report, write_report
+from tf_crossdistil.evaluation.results import METRICS, MethodResult, ResultRow, result_rows
+from tf_crossdistil.evaluation.tables import result_table
+from tf_crossdistil.metrics.exact import calibration_bins
+from tf_crossdistil.metrics.predictions import Predictions
+from tf_crossdistil.metrics.summary import summarize
+
+VOID = {"meta", "br", "link", "img", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """Elements of a page; fails on elements that are not closed in order."""
+
+    def __init__(self, content):
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(content)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+    def attributes(self, name: str) -> list[str]:
+        return [value for _, values in self.elements if (value := values.get(name))]
+
+
+EXPERIMENT = Experiment.model_validate(
+    {
+        "name": "test",
+        "tasks": [{"name": "finish", "column": "finish"}, {"name": "like", "column": "like"}],
+        "features": [{"name": "uid", "kind": "categorical"}],
+        "split": {"by": "hash", "key": ["uid"]},
+    }
+)
+
+
+def make_result(name, noise=1.0):
+    generator = np.random.default_rng(0)
+    logits = generator.normal([-0.5, -3.0], 1.0, (3000, 2))
+    truth = 1 / (1 + np.exp(-logits))
+    predictions = Predictions(
+        tasks=["finish", "like"],
+        labels=(generator.random(truth.shape) < truth).astype(np.float32),
+        students=(1 / (1 + np.exp(-logits - noise * generator.standard_normal(truth.shape)))).astype(np.float32),
+        truth=truth.astype(np.float32),
+    )
+    numbers = ["loss", "validation_log_loss"]
+    numbers += [f"validation_{task}_{metric}" for task in ("finish", "like") for metric in ("auc", "multi_auc")]
+    history = [{"epoch": float(epoch)} | dict.fromkeys(numbers, noise + 1 / epoch) for epoch in (1, 2, 3)]
+    return MethodResult(name, summarize(EXPERIMENT, predictions, "test"), predictions, history)
+
+
+@pytest.fixture(scope="module")
+def results():
+    return [make_result("PLE", noise=1.5), make_result("CrossDistil", noise=0.5)]
+
+
+def axes_of(figure):
+    assert figure is not None
+    return figure.axes
+
+
+def written(tmp_path, report):
+    path = tmp_path / "report.html"
+    write_report(path, report)
+    assert list(tmp_path.iterdir()) == [path]
+    return path.read_text(encoding="utf-8")
+
+
+def test_page_is_well_formed_and_has_every_plot(tmp_path, results):
+    page = Page(written(tmp_path, Report("A demo", results, {"Rows": "3,000"})))
+    labels = page.attributes("aria-label")
+    assert sum(tag == "svg" for tag, _ in page.elements) == len(labels)
+    titles = ["Training loss", "Validation log loss"]
+    titles += [f"{metric} of {task}" for task in ("finish", "like") for metric in ("AUC", "Multi-AUC")]
+    titles += [f"{plot} of {task}" for task in ("finish", "like") for plot in ("Reliability", "Scores")]
+    assert [label.split(". ")[0] for label in labels] == titles
+    assert ("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}) in page.elements
+    for text in ("A demo", "Rows", "3,000", "PLE", "CrossDistil", "best reachable"):
+        assert text in page.text
+
+
+def test_page_needs_nothing_else(tmp_path, results):
+    content = written(tmp_path, Report("A demo", results, {}))
+    page = Page(content)
+    references = [value for name in ("src", "href", "xlink:href", "srcset", "data") for value in page.attributes(name)]
+    references += re.findall(r"url\(([^)]*)\)", content)
+    assert references
+    assert all(reference.startswith("#") for reference in references)
+    assert not {"script", "link", "iframe"} & {tag for tag, _ in page.elements}
+    assert "@import" not in content
+
+
+def test_ids_are_unique_and_references_lead_somewhere(tmp_path, results):
+    page = Page(written(tmp_path, Report("A demo", results, {})))
+    ids = page.attributes("id")
+    assert len(ids) == len(set(ids))
+    assert {reference.removeprefix("#") for reference in page.attributes("xlink:href")} <= set(ids)
+
+
+def test_every_text_is_escaped(tmp_path, results):
+    evil = "<script>alert('&\"$')</script>"
+    page = Page(written(tmp_path, Report(evil, [replace(results[0], name=evil)], {evil: evil})))
+    assert "script" not in {tag for tag, _ in page.elements}
+    # Title and heading, the column of the table, name and text of the fact.
+    assert page.text.count(evil) == 5
+
+
+def test_table_of_the_page_marks_the_best(tmp_path, results):
+    page = written(tmp_path, Report("A demo", results, {}))
+    for task in ("finish", "like"):
+        best, worse = (result.summary["tasks"][task]["auc"] for result in reversed(results))
+        assert f"<td>{worse:.4f}</td><td class=best>{best:.4f}</td>" in page
+
+
+def test_same_input_gives_the_same_page(tmp_path, results):
+    report = Report("A demo", results, {})
+    assert written(tmp_path, report) == written(tmp_path, report)
+
+
+def test_methods_without_history_or_with_nan_still_give_a_page(tmp_path, results):
+    broken = replace(results[0].predictions, students=np.full((3000, 2), np.nan, np.float32))
+    diverged = MethodResult("diverged", summarize(EXPERIMENT, broken, "test"), broken, [])
+    page = Page(written(tmp_path, Report("A demo", [diverged], {})))
+    assert "svg" not in {tag for tag, _ in page.elements}
+    assert "n/a" in page.text
+    both = Page(written(tmp_path, Report("A demo", [diverged, results[1]], {})))
+    assert sum(tag == "svg" for tag, _ in both.elements) == 10
+
+
+def test_unwritable_path_is_one_clear_error(tmp_path, results):
+    (tmp_path / "file").touch()
+    with pytest.raises(CrossDistilError, match="cannot write"):
+        write_report(tmp_path / "file" / "report.html", Report("A demo", results, {}))
+
+
+def test_learning_curves_draw_the_history(results):
+    axes = axes_of(learning_curves(results, "loss", "Loss"))[0]
+    assert [line.get_label() for line in axes.lines] == ["PLE", "CrossDistil"]
+    assert axes.lines[0].get_ydata() == pytest.approx([2.5, 2.0, 1.5 + 1 / 3])
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("Epoch", "Loss")
+    assert len({line.get_color() for line in axes.lines}) == 2
+
+
+def test_learning_curves_leave_out_what_no_method_has(results):
+    assert learning_curves(results, "validation_unknown", "Unknown") is None
+
+
+def test_reliability_diagram_shows_bins_and_counts(results):
+    upper, lower = axes_of(reliability_diagram(results, "like"))
+    predictions = results[0].predictions
+    bins = calibration_bins(predictions.labels[:, 1], predictions.students[:, 1])
+    assert upper.lines[0].get_xdata() == pytest.approx(bins.predicted)
+    assert upper.lines[0].get_ydata() == pytest.approx(bins.observed)
+    for segment, observed in zip(upper.collections[0].get_segments(), bins.observed, strict=True):
+        assert segment[0, 1] - 1e-12 <= observed <= segment[1, 1] + 1e-12
+    # The outline of a histogram passes through each count twice. The axis may cut off a thin end of high scores.
+    counts = lower.patches[0].get_xy()[1:-1:2, 1]
+    inside = predictions.students[:, 1] <= upper.get_xlim()[1]
+    assert counts.sum() == inside.sum() > 2900
+
+
+def test_score_distributions_have_a_panel_a_method(results):
+    panels = axes_of(score_distributions(results, "finish"))
+    assert [panel.get_title(loc="left") for panel in panels] == ["PLE", "CrossDistil"]
+    for panel in panels:
+        widths = [patch.get_width() for patch in panel.patches]
+        heights = [patch.get_height() for patch in panel.patches]
+        assert np.dot(widths, heights) == pytest.approx(2, rel=1e-6)
+
+
+def test_result_table_in_eighty_columns(results):
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(result_table([(f"[b]{result.name}", result.summary) for result in results]))
+    text = capture.get()
+    assert "[b]PLE" in text
+    for result in results:
+        for values in result.summary["tasks"].values():
+            assert all(f"{values[key]:.4f}" in text for key in METRICS)
+    assert f"{results[0].summary['best']['like']['multi_auc']:.4f}" in text
+
+
+def test_tables_without_truth_have_no_column_for_it(results):
+    summary = {key: value for key, value in results[0].summary.items() if key != "best"}
+    assert len(result_table([("PLE", summary)]).columns) == 3
+    assert len(result_table([("PLE", results[0].summary)]).columns) == 4
+    assert all(row.reachable is None for row in result_rows([summary]))
+
+
+def test_best_depends_on_the_metric():
+    auc_row = ResultRow("like", METRICS["auc"], [0.7, None, 0.8], None)
+    loss_row = ResultRow("like", METRICS["log_loss"], [0.7, None, 0.8], None)
+    assert [auc_row.is_best(value) for value in auc_row.values] == [False, False, True]
+    assert [loss_row.is_best(value) for value in loss_row.values] == [True, False, False]
+
+
+def test_import_loads_no_tensorflow_and_no_display():
+    code = (
+        "import sys, tf_crossdistil.evaluation.report, tf_crossdistil.evaluation.tables; "
+        "sys.exit(bool({'tensorflow', 'matplotlib.pyplot', 'tkinter'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,111 @@
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tf_crossdistil.config import Experiment
+from tf_crossdistil.metrics.exact import auc, grouped_auc, multi_auc
+from tf_crossdistil.metrics.predictions import Predictions
+from tf_crossdistil.metrics.summary import best_multi_auc, mean_metric, summarize
+
+ROWS = 20_000
+
+
+@pytest.fixture(scope="module")
+def experiment():
+    return Experiment.model_validate(
+        {
+            "name": "test",
+            "tasks": [{"name": "finish", "column": "finish"}, {"name": "like", "column": "like"}],
+            "features": [{"name": "uid", "kind": "categorical"}],
+            "split": {"by": "hash", "key": ["uid"]},
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def predictions():
+    generator = np.random.default_rng(0)
+    logits = generator.multivariate_normal([-0.5, -2.5], [[1, 0.5], [0.5, 1]], ROWS)
+    truth = 1 / (1 + np.exp(-logits))
+    return Predictions(
+        tasks=["finish", "like"],
+        labels=(generator.random(truth.shape) < truth).astype(np.float32),
+        students=(1 / (1 + np.exp(-logits - generator.standard_normal(truth.shape)))).astype(np.float32),
+        teachers=(1 / (1 + np.exp(-logits - 0.5 * generator.standard_normal(truth.shape)))).astype(np.float32),
+        truth=truth.astype(np.float32),
+        groups=generator.integers(-1, 500, ROWS),
+    )
+
+
+def test_summary_has_the_documented_form(experiment, predictions):
+    summary = summarize(experiment, predictions, "test")
+    assert list(summary) == ["split", "rows", "tasks", "teachers", "best"]
+    assert (summary["split"], summary["rows"]) == ("test", ROWS)
+    for task in ("finish", "like"):
+        assert list(summary["tasks"][task]) == ["auc", "multi_auc", "log_loss", "ece", "gauc"]
+        assert list(summary["teachers"][task]) == list(summary["best"][task]) == ["auc", "multi_auc"]
+    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+
+
+def test_summary_takes_each_metric_from_its_own_column(experiment, predictions):
+    summary = summarize(experiment, predictions, "test")
+    finish, like = predictions.labels.T
+    classes = {"finish": 2 * finish + like, "like": 2 * like + finish}
+    for index, task in enumerate(("finish", "like")):
+        labels, students, teachers = (
+            values[:, index] for values in (predictions.labels, predictions.students, predictions.teachers)
+        )
+        assert summary["tasks"][task]["auc"] == auc(labels, students)
+        assert summary["tasks"][task]["multi_auc"] == multi_auc(classes[task], students)
+        assert summary["tasks"][task]["gauc"] == grouped_auc(labels, students, predictions.groups)
+        assert summary["teachers"][task] == {"auc": auc(labels, teachers), "multi_auc": multi_auc(classes[task], teachers)}
+
+
+def test_best_is_above_every_other_score(experiment, predictions):
+    summary = summarize(experiment, predictions, "test")
+    for task in ("finish", "like"):
+        for metric in ("auc", "multi_auc"):
+            assert summary["best"][task][metric] > summary["teachers"][task][metric] > summary["tasks"][task][metric]
+
+
+def test_best_multi_auc_uses_the_auxiliary_task(predictions):
+    finish, like = np.log(predictions.truth / (1 - predictions.truth)).T
+    classes = (2 * predictions.labels[:, 0] + predictions.labels[:, 1]).astype(np.int64)
+    alone = best_multi_auc(classes, finish, [])
+    assert alone == multi_auc(classes, finish)
+    assert best_multi_auc(classes, finish, [like]) > alone + 0.005
+
+
+def test_best_leaves_out_tasks_without_truth(experiment, predictions):
+    partly = predictions.truth.copy()
+    partly[:, 1] = np.nan
+    best = summarize(experiment, replace(predictions, truth=partly), "test")["best"]
+    assert list(best) == ["finish"]
+    assert best["finish"]["auc"] == summarize(experiment, predictions, "test")["best"]["finish"]["auc"]
+
+
+def test_what_a_model_lacks_is_absent(experiment, predictions):
+    summary = summarize(experiment, replace(predictions, teachers=None, truth=None, groups=None), "test")
+    assert summary["teachers"] == {}
+    assert "best" not in summary
+    assert summary["tasks"]["like"]["gauc"] is None
+
+
+def test_undefined_metrics_are_none_and_left_out_of_the_mean(experiment, predictions):
+    labels = predictions.labels.copy()
+    labels[:, 1] = 0
+    summary = summarize(experiment, replace(predictions, labels=labels), "test")
+    assert summary["tasks"]["like"]["auc"] is None
+    assert summary["tasks"]["like"]["log_loss"] > 0
+    assert mean_metric(summary, "auc") == summary["tasks"]["finish"]["auc"]
+
+
+def test_mean_metric_is_the_mean_over_tasks(experiment, predictions):
+    summary = summarize(experiment, predictions, "test")
+    losses = [summary["tasks"][task]["log_loss"] for task in ("finish", "like")]
+    assert mean_metric(summary, "log_loss") == pytest.approx(sum(losses) / 2)
+    diverged = summarize(experiment, replace(predictions, students=np.full_like(predictions.students, np.nan)), "test")
+    assert math.isnan(mean_metric(diverged, "auc"))
