@@ -21,8 +21,8 @@ from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.schema import PreparedData
 
 _EXAMPLE = """\
-example:
-  python -m pipelines.preprocess configs/kuairand.yaml --input 'logs/*.tsv' --output prepared/kuairand \\
+Example:
+  %(prog)s configs/kuairand.yaml --input 'logs/*.tsv' --output prepared/kuairand \\
       --direct_running_mode multi_processing --direct_num_workers 2
 
 Options of Beam follow ours. The runner is FnApiRunner, in this process, unless --runner names another; its
@@ -30,10 +30,10 @@ Options of Beam follow ours. The runner is FnApiRunner, in this process, unless 
 """
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns its exit code: 0, 1 for a fault, 2 for wrong use, 130 when interrupted."""
+def main(argv: Sequence[str] | None = None, program: str = "python -m pipelines.preprocess") -> int:
+    """Runs the command line, of which `program` is the name in its help; the exit code is 0, 1, 2 or, interrupted, 130."""
     try:
-        ours, beam_arguments = _parse(sys.argv[1:] if argv is None else argv)
+        ours, beam_arguments = _parse(sys.argv[1:] if argv is None else argv, program)
         prepare(load_config(ours.config), ours.input, ours.output, beam_arguments, ours.max_bad_fraction)
     except CrossDistilError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -92,9 +92,9 @@ def prepare(
     return data
 
 
-def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+def _parse(argv: Sequence[str], program: str) -> tuple[argparse.Namespace, list[str]]:
     parser = RaisingParser(
-        prog="python -m pipelines.preprocess",
+        prog=program,
         description="Prepares raw logs: checks, splits and encodes them into TFRecords per split and label combination.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -139,7 +139,9 @@ def _generate(rows: int, seed: int, truth: bool) -> Iterator[pa.RecordBatch]:
         yield pa.record_batch([pa.array(columns[name]) for name in schema.names], schema=schema)
 
 
-def write_logs(path: Path, rows: int, seed: int, truth: bool = False, progress: Callable[[int], None] | None = None) -> None:
+def write_logs(
+    path: Path, rows: int, seed: int, truth: bool = False, progress: Callable[[int], None] = lambda rows: None
+) -> None:
     """Writes the logs of `generate` to a comma-separated file with a header, or to Parquet, by the suffix of `path`.
 
     Args:
@@ -147,7 +149,7 @@ def write_logs(path: Path, rows: int, seed: int, truth: bool = False, progress: 
         rows: how many rows in all.
         seed: the same seed and number of rows give the same bytes.
         truth: adds the true probabilities of both tasks.
-        progress: called with the rows that have been written so far, after each block.
+        progress: called with the number of further rows after each block.
 
     Raises:
         UsageError: another suffix, or wrong `rows` or `seed`.
@@ -158,16 +160,13 @@ def write_logs(path: Path, rows: int, seed: int, truth: bool = False, progress: 
         raise UsageError(f"logs are written as {' or '.join(_WRITERS)}, received '{path}'; give a file name that ends so")
     batches = generate(rows, seed, truth)
     unfinished = path.with_name(f".{path.name}.unfinished")
-    written = 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with writer_class(str(unfinished), log_schema(truth)) as writer:
                 for batch in batches:
                     writer.write_batch(batch)
-                    written += batch.num_rows
-                    if progress is not None:
-                        progress(written)
+                    progress(batch.num_rows)
             unfinished.replace(path)
         finally:
             unfinished.unlink(missing_ok=True)

@@ -80,7 +80,9 @@ def _array(name: str, values: Sequence[Any], dtype: str) -> np.ndarray:
 def _text(value: Any) -> str:
     if value is None:
         return ""
-    if isinstance(value, numbers.Real) and not isinstance(value, bool) and value == int(value):
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
     if not isinstance(value, str):
         raise TypeError

@@ -18,7 +18,22 @@ load_tensorflow()
 
 ROWS = 4000
 # Missing, padded, non-ASCII, long, and alike but for a detail that a look-up must not lose.
-AWKWARD = ["", "   ", " padded ", "padded", "tab\tinside", "ünïcödé", "日本", "x" * 17, "y" * 40, "z" * 90, "007", "7", "-1", "7.0"]
+AWKWARD = [
+    "",
+    "   ",
+    " padded ",
+    "padded",
+    "tab\tinside",
+    "ünïcödé",
+    "日本",
+    "x" * 17,
+    "y" * 40,
+    "z" * 90,
+    "007",
+    "7",
+    "-1",
+    "7.0",
+]
 
 CONTENT: dict[str, Any] = {
     "name": "shared",

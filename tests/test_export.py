@@ -14,7 +14,7 @@ from tf_crossdistil.data.feature_lookup import FeatureLookup
 from tf_crossdistil.data.records import split_batches
 from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.export import export, load_signature
-from tf_crossdistil.models.predict import predict_split
+from tf_crossdistil.models.predict import SplitPredictor
 from tf_crossdistil.warm_up import serialize_example
 
 # Runs a SavedModel the way TF Serving does, in a process that knows neither Keras nor this package.
@@ -47,7 +47,7 @@ def raw_columns(rows, experiment):
 def test_rows(prepared, shared_experiment, raw_rows, trained):
     """Raw rows of the test split, with the live model's answers from the records that Beam wrote of them."""
     numbers = np.concatenate([c["row"].numpy() for c in split_batches(prepared, shared_experiment, "test", 512)]).astype(int)
-    predictions = predict_split(trained.load_best(), prepared, shared_experiment, "test")
+    predictions = SplitPredictor(trained.load_best(), shared_experiment)(prepared, "test")
     return [raw_rows[1][number] for number in numbers], predictions
 
 

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from tf_crossdistil.tags import all_tags, multipartite_classes, pair_weights, tag_codes, tag_labels
+from tf_crossdistil.tags import all_tags, multipartite_classes, pair_weights, positive_rate, tag_codes, tag_labels
 
 
 def test_codes_number_the_tags():
@@ -57,3 +57,8 @@ def test_a_term_with_an_empty_side_is_left_out():
     assert weights[tags.index("01")].sum() == weights[:, tags.index("01")].sum() == 0
     assert weights[tags.index("11"), tags.index("10")] > 0
     assert np.isfinite(weights).all()
+
+
+def test_positive_rates_are_never_certain():
+    assert positive_rate({"00": 50, "10": 30, "11": 18}, 0) == pytest.approx(49 / 100)
+    assert 0 < positive_rate({"00": 5}, 1) < positive_rate({"01": 5}, 1) < 1

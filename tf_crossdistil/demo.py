@@ -90,7 +90,9 @@ def run_demo(out: Path, rows: int, console: Console) -> None:
     console.print(f"  open {report} in a browser", highlight=False, soft_wrap=True)
     console.print(f"  crossdistil inspect {data_directory}", highlight=False, soft_wrap=True)
     console.print(f"  crossdistil serve {model}", highlight=False, soft_wrap=True)
-    console.print("  copy configs/tiktok.yaml, describe your own logs in it, and run prepare, train, evaluate, export")
+    console.print(
+        "  copy configs/tiktok.yaml, describe your own logs in it, and run prepare, train, evaluate, export", soft_wrap=True
+    )
 
 
 def _headline(console: Console, number: int, text: str) -> None:
@@ -126,7 +128,9 @@ def _compare_served_answers(run: Any, model: Path, console: Console) -> None:
                 )
             first = ", ".join(f"{task} {float(values[0]):.4f}" for task, values in answers.items())
             console.print(
-                f"{name}: {len(rows)} rows answered, as the live model to {difference:.1e}; the first: {first}", highlight=False
+                f"{name}: {len(rows)} rows answered, as the live model to {difference:.1e}; the first: {first}",
+                highlight=False,
+                soft_wrap=True,
             )
 
 

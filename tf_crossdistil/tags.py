@@ -26,6 +26,12 @@ def tag_labels(tag: str) -> tuple[int, ...]:
     return tuple(int(bit) for bit in tag)
 
 
+def positive_rate(counts: Mapping[str, int], index: int) -> float:
+    """The share of rows whose task number `index` is positive, with one row of each label added so that it is never 0 or 1."""
+    positive = sum(count for tag, count in counts.items() if tag[index] == "1")
+    return (positive + 1) / (sum(counts.values()) + 2)
+
+
 def multipartite_classes(tasks: Sequence[str], task: str, auxiliary: Sequence[str]) -> NDArray[np.int64]:
     """The class of every tag for `task`: `[2^tasks]`, higher ranks above, equal where `task` does not tell tags apart.
 

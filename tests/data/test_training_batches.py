@@ -18,7 +18,7 @@ def with_training(experiment, **settings):
 @pytest.fixture(scope="module")
 def tag_by_row(prepared, shared_experiment):
     """The tag of every training row by its number (the raw value of the feature `row`)."""
-    tags = {}
+    tags: dict[int, str] = {}
     for columns in split_batches(prepared, shared_experiment, "train", 1024):
         labels = label_matrix(shared_experiment, columns).numpy().astype(int)
         tags |= {int(row): "".join(map(str, label)) for row, label in zip(columns["row"].numpy(), labels, strict=True)}

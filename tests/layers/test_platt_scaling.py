@@ -7,16 +7,16 @@ from tf_crossdistil.layers.platt_scaling import PlattScaling
 from tf_crossdistil.models.calibration import Calibration
 
 
-def test_starts_as_the_identity():
+def test_starts_with_the_positive_rates_of_the_tasks():
     logits = np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)
-    np.testing.assert_allclose(PlattScaling(2)(logits), logits, atol=1e-6)
+    np.testing.assert_allclose(PlattScaling([0.5, 0.01])(logits), logits + np.log([1, 0.01 / 0.99]), atol=1e-6)
 
 
 def test_gradient_is_the_analytic_one():
     generator = np.random.default_rng(0)
     logits = generator.normal(size=(50, 2)).astype(np.float32)
     labels = generator.integers(0, 2, (50, 2)).astype(np.float32)
-    calibration = Calibration(2, learning_rate=0.5)
+    calibration = Calibration([0.5, 0.5], learning_rate=0.5)
     scaling = calibration.scaling
     scaling.free_scale.assign([0.2, -0.4])
     scaling.offset.assign([0.1, 0.3])
@@ -34,7 +34,7 @@ def test_updates_reach_the_logistic_fit_and_keep_the_order_of_rows():
     generator = np.random.default_rng(0)
     logits = generator.normal(size=(4000, 1)).astype(np.float32)
     labels = (generator.random((4000, 1)) < 1 / (1 + np.exp(-(0.4 * logits - 2)))).astype(np.float32)
-    calibration = Calibration(1, learning_rate=0.05)
+    calibration = Calibration([0.5], learning_rate=0.05)
     update = tf.function(calibration.update)
     for _ in range(400):
         update(logits, labels)
@@ -47,7 +47,7 @@ def test_updates_reach_the_logistic_fit_and_keep_the_order_of_rows():
 def test_scale_stays_positive_against_labels_that_ask_for_a_flip():
     logits = np.linspace(-2, 2, 100, dtype=np.float32)[:, None]
     labels = (logits < 0).astype(np.float32)
-    calibration = Calibration(1, learning_rate=0.2)
+    calibration = Calibration([0.5], learning_rate=0.2)
     update = tf.function(calibration.update)
     for _ in range(300):
         update(logits, labels)

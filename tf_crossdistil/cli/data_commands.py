@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
+
+from tf_crossdistil.cli.progress import progress_bar
 
 
 def generate(
@@ -21,9 +22,8 @@ def generate(
     from pipelines.synthetic import write_logs
 
     console = Console(stderr=True)
-    with Progress(console=console, transient=True) as progress:
-        bar = progress.add_task("generating", total=rows)
-        write_logs(out, rows, seed, truth, lambda written: progress.update(bar, completed=written))
+    with progress_bar("generating", rows, console) as advance:
+        write_logs(out, rows, seed, truth, advance)
     console.print(f"wrote {rows:,} rows to {out}", highlight=False)
 
 
@@ -31,7 +31,7 @@ def prepare(context: typer.Context) -> None:
     """Turn raw logs into a prepared data set with Apache Beam."""
     from pipelines.preprocess import main
 
-    raise typer.Exit(main(context.args))
+    raise typer.Exit(main(context.args, context.command_path))
 
 
 def inspect(data: Annotated[Path, typer.Argument(metavar="DIR", help="The --output of `crossdistil prepare`.")]) -> None:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 
+from tf_crossdistil.cli.progress import progress_bar
 from tf_crossdistil.config import SPLITS, load_config
 from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.schema import PreparedData
@@ -54,9 +54,8 @@ def evaluate(
     from tf_crossdistil.training.run import Run
 
     opened = Run.open(run)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task(f"evaluating {split}", total=prepared.rows(split))
-        result = evaluate_run(opened, prepared, split, lambda rows: progress.advance(bar, rows))
+    with progress_bar(f"evaluating {split}", prepared.rows(split), Console(stderr=True)) as advance:
+        result = evaluate_run(opened, prepared, split, advance)
     Console().print(result_table([(result.name, result.summary)]))
     if json_file is not None:
         try:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from tf_crossdistil.evaluation.results import MethodResult
 from tf_crossdistil.metrics.summary import summarize
-from tf_crossdistil.models.predict import predict_split
+from tf_crossdistil.models.predict import SplitPredictor
 from tf_crossdistil.schema import PreparedData, check_same_schema
 from tf_crossdistil.training.run import Run
 
@@ -22,6 +22,6 @@ def evaluate(run: Run, data: PreparedData, split: str, progress: Callable[[int],
         CrossDistilError: the data is of another schema, the split is empty, or the run has no finished epoch.
     """
     check_same_schema(run.metadata, data.metadata)
-    predictions = predict_split(run.load_best(), data, run.experiment, split, progress)
+    predictions = SplitPredictor(run.load_best(), run.experiment)(data, split, progress)
     name = run.experiment.distillation.method
     return MethodResult(name, summarize(run.experiment, predictions, split), predictions, run.history())

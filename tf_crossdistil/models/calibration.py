@@ -1,5 +1,7 @@
 """Bi-level calibration of the teachers: P and Q learn by their own loss and their own optimizer (Algorithm 1)."""
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 import tf_keras as keras
 
@@ -10,10 +12,14 @@ class Calibration:
     """Platt scaling of all teachers with the optimizer that trains it.
 
     A plain object, which Keras does not track: P and Q are never among a model's variables.
+
+    Args:
+        positive_rates: of each task in the training split.
+        learning_rate: of P and Q.
     """
 
-    def __init__(self, tasks: int, learning_rate: float):
-        self.scaling = PlattScaling(tasks)
+    def __init__(self, positive_rates: Sequence[float], learning_rate: float):
+        self.scaling = PlattScaling(positive_rates)
         self.optimizer = keras.optimizers.legacy.Adam(learning_rate)
 
     def __call__(self, logits: tf.Tensor) -> tf.Tensor:

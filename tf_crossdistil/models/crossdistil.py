@@ -14,7 +14,7 @@ from tf_crossdistil.models.calibration import Calibration
 from tf_crossdistil.models.methods import find_method
 from tf_crossdistil.models.ranking_network import RankingNetwork, teacher_name
 from tf_crossdistil.schema import Metadata
-from tf_crossdistil.tags import pair_weights
+from tf_crossdistil.tags import pair_weights, positive_rate
 
 
 class CrossDistilModel(tfrs.models.Model):
@@ -38,11 +38,12 @@ class CrossDistilModel(tfrs.models.Model):
         self._tasks = experiment.task_names
         self._weights = {task.name: task.weight for task in experiment.tasks}
         self.network = RankingNetwork(experiment, metadata, with_teachers=self.method.teachers)
-        self.calibration = Calibration(len(self._tasks), experiment.training.calibration_learning_rate)
+        counts = metadata.counts.get("train", {})
+        rates = [positive_rate(counts, index) for index in range(len(self._tasks))]
+        self.calibration = Calibration(rates, experiment.training.calibration_learning_rate)
         # The losses are means over rows, so that their gradient does not depend on how Keras would reduce them.
         per_row = keras.losses.BinaryCrossentropy(from_logits=True, reduction=keras.losses.Reduction.NONE)
         self._ranking_tasks = {task: tfrs.tasks.Ranking(loss=per_row) for task in self._tasks}
-        counts = metadata.counts.get("train", {})
         self._pair_weights = {
             task: tf.constant(
                 pair_weights(

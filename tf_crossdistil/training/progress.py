@@ -25,6 +25,8 @@ class EpochProgress(keras.callbacks.Callback):
             TimeRemainingColumn(),
             console=console,
             transient=True,
+            # Without a terminal the bar would be nothing but an empty line; the line after each epoch stays.
+            disable=not console.is_terminal,
         )
         self._task = self._bar.add_task(f"{label} epoch {epoch}", total=steps, speed="-", loss="-")
 

@@ -16,7 +16,7 @@ from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.metrics.summary import mean_metric, summarize
 from tf_crossdistil.models.crossdistil import CrossDistilModel
 from tf_crossdistil.models.methods import find_method
-from tf_crossdistil.models.predict import predict_split
+from tf_crossdistil.models.predict import SplitPredictor
 from tf_crossdistil.schema import PreparedData, check_config_matches, check_same_schema
 from tf_crossdistil.training.optimizers import composite_optimizer
 from tf_crossdistil.training.progress import EpochProgress
@@ -44,6 +44,10 @@ def train(experiment: Experiment, data: PreparedData, directory: Path, console: 
         CrossDistilError: the data was prepared with another configuration, or training broke down.
     """
     check_config_matches(experiment, data.metadata)
+    if not data.rows("validation"):
+        raise CrossDistilError(
+            "the data has no validation rows, which choose the best epoch; check 'split' in its configuration"
+        )
     find_backbone(experiment.model.backbone)
     find_method(experiment.distillation.method)
     if resume:
@@ -70,11 +74,14 @@ class _Training:
     def __init__(self, run: Run, experiment: Experiment, data: PreparedData, console: Console):
         self._run, self._experiment, self._data, self._console = run, experiment, data, console
         keras.utils.set_random_seed(experiment.training.seed)
+        # TensorFlow's graph optimizer orders sums by the layers' names, which Keras would go on numbering in this process.
+        keras.backend.reset_uids()
         # Otherwise threads sum the gradients of an embedding's row in any order.
         tf.config.experimental.enable_op_determinism()
         self._model = CrossDistilModel(experiment, data.metadata)
         build(self._model, experiment)
         self._model.compile(optimizer=composite_optimizer(self._model, experiment.training))
+        self._predictor = SplitPredictor(self._model, experiment)
         self._batches = TrainingBatches(data, experiment, with_strata=self._model.method.teachers)
         resumable = tf.train.Checkpoint(
             network=self._model.network,
@@ -111,7 +118,7 @@ class _Training:
             finished = [path for path in self._last.checkpoints if path.endswith(f"-{len(history)}")]
             if not finished:
                 raise CrossDistilError(f"{self._run.checkpoints} lacks the checkpoint of epoch {len(history)}; train again")
-            self._last.checkpoint.restore(finished[0])
+            self._last.checkpoint.restore(finished[0]).expect_partial()
             self._console.print(f"resuming after epoch {len(history)}", highlight=False)
         return history
 
@@ -143,6 +150,7 @@ class _Training:
             f"{label} epoch {epoch}/{self._experiment.training.epochs}  loss {entry['loss']:.4f}  validation {validation}  "
             f"{entry['rows_per_second']:,.0f} rows/s",
             highlight=False,
+            soft_wrap=True,
         )
         return entry
 
@@ -159,7 +167,7 @@ class _Training:
             raise CrossDistilError(
                 "the data has no validation rows, which choose the best epoch; check 'split' in the configuration"
             )
-        predictions = predict_split(self._model, self._data, self._experiment, "validation")
+        predictions = self._predictor(self._data, "validation")
         summary = summarize(self._experiment, predictions, "validation")
         entry = {f"validation_{metric}": mean_metric(summary, metric) for metric in VALIDATION_METRICS}
         for task, metrics in summary["tasks"].items():
