@@ -6,11 +6,10 @@ from rich.console import Console
 from rich.table import Table
 
 from tf_crossdistil.config import SPLITS
-from tf_crossdistil.schema import Metadata, PreparedData
+from tf_crossdistil.schema import NEARLY_EMPTY_ROWS, Metadata, PreparedData
 from tf_crossdistil.tags import all_tags
 
 # Fewer rows than this make every batch drawn from a stratum repeat the same few.
-FEW_ROWS = 32
 
 
 def show_prepared(data: PreparedData, console: Console) -> None:
@@ -26,6 +25,7 @@ def show_prepared(data: PreparedData, console: Console) -> None:
     )
     for table in (
         _counts(metadata, tasks),
+        _positive_rates(metadata, tasks),
         _vocabularies(metadata),
         _numeric(metadata),
         _dead_letters(metadata),
@@ -43,10 +43,10 @@ def warnings(metadata: Metadata) -> list[str]:
     result = []
     for tag in all_tags(len(tasks)):
         rows = training.get(tag, 0)
-        if rows < FEW_ROWS:
+        if rows < NEARLY_EMPTY_ROWS:
             found = f"has only {_count(rows, 'training row')}" if rows else "has no training row"
             result.append(
-                f"the stratum tag={tag} ({', '.join(tasks)}) {found}; below {FEW_ROWS} its draws repeat, "
+                f"the stratum tag={tag} ({', '.join(tasks)}) {found}; below {NEARLY_EMPTY_ROWS} its draws repeat, "
                 "and its ranking terms are weak or left out"
             )
     result += [f"the {split} split has no row" for split in SPLITS[1:] if not metadata.counts.get(split)]
@@ -66,17 +66,18 @@ def _table(title: str, *columns: str) -> Table:
 
 def _counts(metadata: Metadata, tasks: list[str]) -> Table:
     tags = sorted({tag for counts in metadata.counts.values() for tag in counts})
-    title = f"rows by split and tag ({', '.join(tasks)}), positive rates"
-    table = _table(title, "split", "rows", *(f"tag={tag}" for tag in tags), *tasks)
+    table = _table(f"rows by split and tag ({', '.join(tasks)})", "split", "rows", *(f"tag={tag}" for tag in tags))
     for split in SPLITS:
         counts = metadata.counts.get(split, {})
+        table.add_row(split, f"{sum(counts.values()):,}", *(f"{counts.get(tag, 0):,}" for tag in tags))
+    return table
+
+
+def _positive_rates(metadata: Metadata, tasks: list[str]) -> Table:
+    table = _table("positive rates", "split", *tasks)
+    for split in SPLITS:
         rates: Mapping[str, float] = metadata.positive_rates.get(split, {})
-        table.add_row(
-            split,
-            f"{sum(counts.values()):,}",
-            *(f"{counts.get(tag, 0):,}" for tag in tags),
-            *(f"{rates[task]:.2%}" if task in rates else "" for task in tasks),
-        )
+        table.add_row(split, *(f"{rates[task]:.2%}" if task in rates else "" for task in tasks))
     return table
 
 

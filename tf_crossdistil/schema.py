@@ -17,6 +17,8 @@ MANIFEST_FILE = "manifest.json"
 SAMPLE_FILE = "sample.jsonl"
 RUN_PREFIX = "run="
 TRUTH_PREFIX = "truth/"
+# Training rows of a label combination below which draws from it repeat the same few.
+NEARLY_EMPTY_ROWS = 32
 
 
 class _Document(BaseModel):

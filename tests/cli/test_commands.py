@@ -189,9 +189,9 @@ def test_ctrl_c_ends_with_a_sentence(monkeypatch, capsys):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    codes = []
+    codes: list[int] = []
     monkeypatch.setattr(cli, "app", interrupted)
-    monkeypatch.setattr(cli.os, "_exit", codes.append)
+    monkeypatch.setattr("os._exit", codes.append)
     cli.main()
     assert codes == [130]
     assert capsys.readouterr().err.startswith("interrupted")

@@ -105,5 +105,5 @@ def test_nearly_empty_strata_are_told(prepared, shared_experiment, monkeypatch, 
     monkeypatch.setitem(prepared.metadata.counts, "train", {**counts, "01": 0, "11": 5})
     with caplog.at_level(logging.WARNING):
         TrainingBatches(prepared, shared_experiment, with_strata=True)
-    assert "label combination 01 has 0 training rows: ranking terms that need it are left out" in caplog.text
-    assert "label combination 11 has 5 training rows: its draws repeat the same few rows" in caplog.text
+    assert "training rows with label combination 01: 0; ranking terms that need it are left out" in caplog.text
+    assert "training rows with label combination 11: 5; its draws repeat the same few rows" in caplog.text

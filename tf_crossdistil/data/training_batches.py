@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.data.records import Columns, feature_columns, label_matrix, parse_records, serialized_records
-from tf_crossdistil.schema import PreparedData
+from tf_crossdistil.schema import NEARLY_EMPTY_ROWS, PreparedData
 from tf_crossdistil.tags import all_tags
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,6 @@ _HELD_ROWS = 2_000_000
 _SHUFFLE_ROWS = 262_144
 _HELD_BATCH = 8192
 _CHOICES = 8192
-NEARLY_EMPTY_ROWS = 32
 
 
 class TrainingBatches:
@@ -77,7 +76,7 @@ class TrainingBatches:
             count = self._counts.get(tag, 0)
             if count < NEARLY_EMPTY_ROWS:
                 logger.warning(
-                    "label combination %s has %d training rows: %s",
+                    "training rows with label combination %s: %d; %s",
                     tag,
                     count,
                     "its draws repeat the same few rows" if count else "ranking terms that need it are left out",
