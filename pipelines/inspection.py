@@ -9,8 +9,6 @@ from tf_crossdistil.config import SPLITS
 from tf_crossdistil.schema import NEARLY_EMPTY_ROWS, Metadata, PreparedData
 from tf_crossdistil.tags import all_tags
 
-# Fewer rows than this make every batch drawn from a stratum repeat the same few.
-
 
 def show_prepared(data: PreparedData, console: Console) -> None:
     """Prints counts by split and tag, positive rates, vocabularies, numeric statistics, dead letters and warnings."""
