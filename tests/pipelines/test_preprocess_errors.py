@@ -168,7 +168,7 @@ def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main(["--help"])
     assert left.value.code == 0
-    assert "example:" in capsys.readouterr().out
+    assert "Example:" in capsys.readouterr().out
 
 
 def test_a_worker_of_a_run_taken_away_cannot_write(tmp_path: Path) -> None:

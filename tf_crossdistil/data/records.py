@@ -24,10 +24,15 @@ def serialized_records(files: list[Path]) -> tf.data.Dataset:
     )
 
 
+def column_signature(experiment: Experiment) -> dict[str, tf.TensorSpec]:
+    """The columns of a batch of records, each `[rows]`."""
+    dtypes = {"int64": tf.int64, "float": tf.float32}
+    return {name: tf.TensorSpec([None], dtypes[kind], name) for name, kind in record_fields(experiment)}
+
+
 def parse_records(experiment: Experiment, serialized: tf.Tensor) -> Columns:
     """Serialized tf.Examples `[rows]` as columns; parsing whole batches is ten times as fast as one by one."""
-    dtypes = {"int64": tf.int64, "float": tf.float32}
-    spec = {name: tf.io.FixedLenFeature([], dtypes[kind]) for name, kind in record_fields(experiment)}
+    spec = {name: tf.io.FixedLenFeature([], column.dtype) for name, column in column_signature(experiment).items()}
     return tf.io.parse_example(serialized, spec)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_crossdistil.config import Experiment
-from tf_crossdistil.data.records import Columns, feature_columns, label_matrix, split_batches
+from tf_crossdistil.data.records import Columns, column_signature, feature_columns, label_matrix, split_batches
 from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.metrics.predictions import Predictions
 from tf_crossdistil.models.crossdistil import CrossDistilModel
@@ -26,7 +26,7 @@ class SplitPredictor:
     def __init__(self, model: CrossDistilModel, experiment: Experiment):
         self._model = model
         self._experiment = experiment
-        self._predict = tf.function(self._outputs, reduce_retracing=True)
+        self._predict = tf.function(self._outputs, input_signature=[column_signature(experiment)])
 
     def __call__(self, data: PreparedData, split: str, progress: Callable[[int], None] = lambda rows: None) -> Predictions:
         """Predicts a whole split, in the manifest's order.

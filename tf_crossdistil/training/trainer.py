@@ -107,7 +107,9 @@ class _Training:
             self._last.save(checkpoint_number=entry["epoch"])
             self._run.write_history(history)
         self._console.print(
-            f"best validation {self._metric} {best.value:.4f} in epoch {best.epoch}; run kept in {self._run.directory}"
+            f"best validation {self._metric} {best.value:.4f} in epoch {best.epoch}; run kept in {self._run.directory}",
+            highlight=False,
+            soft_wrap=True,
         )
         return self._run
 
