@@ -30,11 +30,10 @@ Options of Beam follow ours. The runner is FnApiRunner, in this process, unless 
 """
 
 
-def main(argv: Sequence[str] | None = None, program: str = "python -m pipelines.preprocess") -> int:
-    """Runs the command line, of which `program` is the name in its help; the exit code is 0, 1, 2 or, interrupted, 130."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit code: 0, 1 for a fault, 2 for wrong use, 130 when interrupted."""
     try:
-        ours, beam_arguments = _parse(sys.argv[1:] if argv is None else argv, program)
-        prepare(load_config(ours.config), ours.input, ours.output, beam_arguments, ours.max_bad_fraction)
+        run_command(sys.argv[1:] if argv is None else argv, "python -m pipelines.preprocess")
     except CrossDistilError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -42,6 +41,12 @@ def main(argv: Sequence[str] | None = None, program: str = "python -m pipelines.
         print("interrupted; nothing was published", file=sys.stderr)
         return 128 + signal.SIGINT
     return 0
+
+
+def run_command(argv: Sequence[str], program: str) -> None:
+    """Runs a command line, of which `program` is the name in its help; raises what `prepare` raises."""
+    ours, beam_arguments = _parse(argv, program)
+    prepare(load_config(ours.config), ours.input, ours.output, beam_arguments, ours.max_bad_fraction)
 
 
 def prepare(

@@ -190,7 +190,7 @@ def test_ctrl_c_ends_with_a_sentence(monkeypatch, capsys):
         raise KeyboardInterrupt
 
     codes: list[int] = []
-    monkeypatch.setattr(cli, "app", interrupted)
+    monkeypatch.setattr("tf_crossdistil.cli.app.app", interrupted)
     monkeypatch.setattr("os._exit", codes.append)
     cli.main()
     assert codes == [130]

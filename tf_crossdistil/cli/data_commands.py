@@ -29,9 +29,9 @@ def generate(
 
 def prepare(context: typer.Context) -> None:
     """Turn raw logs into a prepared data set with Apache Beam."""
-    from pipelines.preprocess import main
+    from pipelines.preprocess import run_command
 
-    raise typer.Exit(main(context.args, context.command_path))
+    run_command(context.args, context.command_path)
 
 
 def inspect(data: Annotated[Path, typer.Argument(metavar="DIR", help="The --output of `crossdistil prepare`.")]) -> None:
