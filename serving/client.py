@@ -24,6 +24,9 @@ class Client:
         model: the name under which the server has the model.
         rest: whether to talk REST instead of gRPC.
         timeout: seconds that each request may take; large inputs are several requests of 1024 rows.
+
+    Raises:
+        UsageError: the address is not HOST:PORT.
     """
 
     def __init__(self, address: str, *, model: str, rest: bool = False, timeout: float = 10.0) -> None:
@@ -44,7 +47,8 @@ class Client:
         """Asks for the probabilities of rows.
 
         Args:
-            rows: a list of rows, or the values of all rows by feature; integers are taken for text where a model wants text.
+            rows: a list of rows, or the values of all rows by feature; numbers and booleans
+                become the text of such values in logs where a model wants text.
 
         Returns:
             Probabilities by task, float32 `[rows]`.

@@ -5,28 +5,35 @@ import math
 import numbers
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from serving.transports import PredictionError
 
 Rows = Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]
+
+_LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+_EXACT_INTEGERS = 2.0**53
+_ASCII_WHITE_SPACE = " \t\n\v\f\r"
 
 
 def to_columns(rows: Rows, dtypes: Mapping[str, str]) -> dict[str, np.ndarray]:
     """Checks and converts a request.
 
     Args:
-        rows: a list of rows, or the values of all rows by feature; None is a missing value, which models take as empty text
-            or NaN.
+        rows: a list of rows, or the values of all rows by feature; None and NaN are missing values, which models take as
+            empty text or NaN.
         dtypes: `DT_STRING` or `DT_FLOAT` by feature: what the model takes.
 
     Returns:
         An array `[rows]` a feature: objects of type str, or float32.
 
     Raises:
-        PredictionError: a feature is unknown or missing, a value is of the wrong type, or columns differ in length.
+        PredictionError: a feature is unknown or missing, a value is of the wrong type or out of range, or columns
+            differ in length.
     """
     columns = _by_name(rows, dtypes) if isinstance(rows, Mapping) else _by_row(rows, dtypes)
     arrays = {name: _array(name, columns[name], dtype) for name, dtype in dtypes.items()}
@@ -78,27 +85,48 @@ def _array(name: str, values: Sequence[Any], dtype: str) -> np.ndarray:
 
 
 def _text(value: Any) -> str:
-    if value is None:
+    """The text that preparing data gives a value of a log: the model looks up nothing else (pipelines/columns.py)."""
+    if isinstance(value, bytes):
+        value = value.decode()
+    match value:
+        case None:
+            return ""
+        case bool() | np.bool_():
+            return "true" if value else "false"
+        case numbers.Integral():
+            return str(int(value))
+        case float() | np.floating():
+            return _float_text(float(value))
+        case Decimal():
+            return _arrow_text(value)
+        case str():
+            value.encode()  # half of a surrogate pair is no text that a server could read
+            return value.strip(_ASCII_WHITE_SPACE)
+    raise TypeError
+
+
+def _float_text(value: float) -> str:
+    if math.isnan(value):
         return ""
-    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
-        return str(int(value))
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
-    if not isinstance(value, str):
-        raise TypeError
-    value.encode()  # half of a surrogate pair is no text that a server could read
-    return str(value)
+    return str(int(value)) if value.is_integer() and abs(value) < _EXACT_INTEGERS else _arrow_text(value)
+
+
+def _arrow_text(value: float | Decimal) -> str:
+    return str(pa.scalar(value).cast(pa.string()))
 
 
 def _number(value: Any) -> float:
     if value is None:
         return math.nan
-    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+    if not isinstance(value, numbers.Real | Decimal | np.bool_):
         raise TypeError
-    return float(value)
+    number = float(value)
+    if abs(number) > _LARGEST_FLOAT32:
+        raise OverflowError
+    return number
 
 
 _CONVERTERS: dict[str, tuple[Callable[[Any], Any], str, type]] = {
-    "DT_STRING": (_text, "text or an integer", object),
-    "DT_FLOAT": (_number, "a number", np.float32),
+    "DT_STRING": (_text, "text, a number or a boolean", object),
+    "DT_FLOAT": (_number, "a number within float32's range (at most 3.4e38)", np.float32),
 }

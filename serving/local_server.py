@@ -97,8 +97,14 @@ def _rest_running(store: "ModelStore", claimed: socket.socket) -> Iterator[int]:
     except OSError as error:
         raise port_error(port, "--rest-port", error) from error
     application = RestService(store, MAX_REQUEST_BYTES).application()
+    # uvicorn's warnings are of clients that speak no HTTP, such as gRPC's; whoever sent that is told by the answer.
     config = uvicorn.Config(
-        application, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=GRACE_SECONDS
+        application,
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=GRACE_SECONDS,
     )
     server = uvicorn.Server(config)
     # In a thread of its own uvicorn leaves the signals to us: in the main one it raises them again after its end.

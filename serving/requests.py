@@ -13,7 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from serving.client import Client, PredictionError
-from tf_crossdistil.errors import CrossDistilError
+from tf_crossdistil.errors import CrossDistilError, UsageError
 
 Row = dict[str, Any]
 
@@ -24,11 +24,14 @@ def read_rows(path: Path) -> list[Row]:
     Every csv and tsv value is text, an empty one too; JSON and Parquet keep their types.
 
     Raises:
-        CrossDistilError: the file is missing, empty, of an unknown suffix, or not what its suffix says.
+        UsageError: the path is a directory or has an unknown suffix.
+        CrossDistilError: the file is missing, empty, or not what its suffix says.
     """
+    if path.is_dir():
+        raise UsageError(f"{path} is a directory; give the path of a file with request rows")
     suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
     if suffix not in READERS:
-        raise CrossDistilError(f"{path} must end in one of {', '.join(READERS)}, which says how to read it")
+        raise UsageError(f"{path} must end in one of {', '.join(READERS)}, which says how to read it")
     try:
         rows = READERS[suffix](path)
     except (OSError, EOFError, zlib.error) as error:
@@ -58,6 +61,7 @@ def predict_file(server: str, model: str, path: Path, rest: bool = False, timeou
         Probability by task, one mapping a row.
 
     Raises:
+        UsageError: the server is not HOST:PORT, or the path is no file that `read_rows` knows.
         CrossDistilError: the file cannot be read.
         PredictionError: a column is missing or holds wrong values, or the server cannot be asked.
     """

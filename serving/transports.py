@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from tf_crossdistil.errors import CrossDistilError
+from tf_crossdistil.errors import CrossDistilError, UsageError
 
 SIGNATURE = "serving_default"
 
@@ -28,7 +28,7 @@ class Endpoint:
     """Whom a client asks: `address` is HOST:PORT, `timeout` seconds bound each request.
 
     Raises:
-        PredictionError: the address is none.
+        UsageError: the address is none.
     """
 
     address: str
@@ -38,7 +38,7 @@ class Endpoint:
     def __post_init__(self) -> None:
         host, _, port = self.address.rpartition(":")
         if not (host and port.isdecimal() and 0 < int(port) < 1 << 16):
-            raise PredictionError(f"a server's address is HOST:PORT, such as 127.0.0.1:8500; received '{self.address}'")
+            raise UsageError(f"a server's address is HOST:PORT, such as 127.0.0.1:8500; received '{self.address}'")
 
     def unavailable(self, reason: str) -> PredictionError:
         """Nothing listens at the address, or what listens takes no requests."""

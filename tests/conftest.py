@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from pipelines.preprocess import prepare
-from tf_crossdistil.config import Experiment, load_config
+from tf_crossdistil.config import Experiment
+from tf_crossdistil.config_file import load_config
 from tf_crossdistil.schema import PreparedData
 from tf_crossdistil.startup import load_tensorflow
 
@@ -118,7 +119,7 @@ def trained(tmp_path_factory, shared_experiment, prepared, quiet_console):
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory, trained) -> Path:
     """The folder of the model that the run exported."""
-    from tf_crossdistil.export import export
+    from tf_crossdistil.export.served_model import export
 
     target = tmp_path_factory.mktemp("models") / "shared"
     export(trained, target)

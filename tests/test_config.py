@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from tf_crossdistil.config import load_config, parse_config
+from tf_crossdistil.config_file import load_config, parse_config
 from tf_crossdistil.errors import UsageError
 
 
@@ -58,7 +58,20 @@ BAD = {
     "alpha": ({"distillation": {"alpha": 1.5}}, "distillation.alpha: Input should be less than or equal to 1; received 1.5"),
     "no header": ({"source": {"header": False}}, "'columns'"),
     "two rules": ({"tasks": [{"name": "t", "column": "c", "positive": 1, "at_least": 2}]}, "not both"),
-    "file name": ({"features": [{"name": "../uid", "kind": "hashed", "buckets": 3}]}, "'../uid' must be of letters"),
+    "file name": ({"features": [{"name": "../uid", "kind": "hashed", "buckets": 3}]}, "'../uid' must be a letter, then"),
+    "tensor name": ({"features": [{"name": "f-1", "kind": "hashed", "buckets": 3}]}, "'f-1' must be a letter, then"),
+    "underscore": ({"tasks": [{"name": "_t", "column": "t"}]}, "'_t' must be a letter, then"),
+    "case": (
+        {"features": [{"name": "f", "kind": "hashed", "buckets": 3}, {"name": "F", "kind": "hashed", "buckets": 3}]},
+        "'f' is used twice",
+    ),
+    "reserved": ({"tasks": [{"name": "loss", "column": "t"}]}, "a task cannot be called 'loss'"),
+    "column of a label": (
+        {"features": [{"name": "f", "column": "like", "kind": "hashed", "buckets": 3}]},
+        "feature 'f' reads a label of task 'like'",
+    ),
+    "infinite": ({"training": {"learning_rate": float("inf")}}, "finite number"),
+    "seed": ({"training": {"seed": 2**32}}, "less than 4294967296"),
     "group": ({"evaluation": {"group_by": "duration"}}, "no categorical or hashed feature"),
 }
 
@@ -82,7 +95,13 @@ def test_overrides_replace_single_values(tmp_path):
 
 @pytest.mark.parametrize(
     "text, words",
-    [(None, "cannot read"), ("a: [", "not valid YAML"), ("- 1", "received list"), ("", "received NoneType")],
+    [
+        (None, "cannot read"),
+        ("a: [", "not valid YAML"),
+        ("name: 2020-13-45", "not valid YAML"),
+        ("- 1", "received list"),
+        ("", "received NoneType"),
+    ],
 )
 def test_bad_files_are_usage_errors(tmp_path, text, words):
     path = tmp_path / "x.yaml"
@@ -92,7 +111,10 @@ def test_bad_files_are_usage_errors(tmp_path, text, words):
         load_config(path)
 
 
-@pytest.mark.parametrize("override", ["training.epochs", "=3", "name.x=1", "training.epochs=[", "training.epoch=3"])
+@pytest.mark.parametrize(
+    "override",
+    ["training.epochs", "=3", "training..epochs=3", "name=2020-13-45", "name.x=1", "training.epochs=[", "training.epoch=3"],
+)
 def test_bad_overrides_are_usage_errors(tmp_path, override):
     path = tmp_path / "x.yaml"
     path.write_text(yaml.safe_dump(content()))

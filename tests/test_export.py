@@ -10,12 +10,13 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
+from tf_crossdistil.backbones.ple import SHARED
 from tf_crossdistil.data.feature_lookup import FeatureLookup
 from tf_crossdistil.data.records import split_batches
 from tf_crossdistil.errors import CrossDistilError, UsageError
-from tf_crossdistil.export import export, load_signature
+from tf_crossdistil.export.served_model import export, load_signature
+from tf_crossdistil.export.warm_up import serialize_example
 from tf_crossdistil.models.predict import SplitPredictor
-from tf_crossdistil.warm_up import serialize_example
 
 # Runs a SavedModel the way TF Serving does, in a process that knows neither Keras nor this package.
 CLEAN_PROCESS = """
@@ -107,7 +108,7 @@ def test_holds_exactly_the_students_variables(exported, trained):
     students = [
         *network.encoder.variables,
         *[v for task in network.students for v in network.towers[task].variables],
-        *[v for level in network.backbone.levels for owner in [*network.students, "shared"] for v in owned(level, owner)],
+        *[v for level in network.backbone.levels for owner in [*network.students, SHARED] for v in owned(level, owner)],
     ]
     kept = [
         tf.train.load_variable(str(exported / "1/variables/variables"), name)
@@ -154,7 +155,7 @@ def test_an_export_that_fails_leaves_no_version(trained, tmp_path, monkeypatch):
     def full_disk(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tf_crossdistil.export.write_warm_up", full_disk)
+    monkeypatch.setattr("tf_crossdistil.export.served_model.write_warm_up", full_disk)
     with pytest.raises(CrossDistilError, match="No space left on device"):
         export(trained, tmp_path / "shared")
     assert list((tmp_path / "shared").iterdir()) == []

@@ -1,17 +1,14 @@
-"""What an experiment is: the typed, validated content of one YAML file."""
+"""What an experiment is: the typed, validated content of one YAML file (see `config_file` for reading it)."""
 
-import difflib
 import hashlib
 import json
 import re
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from typing_extensions import Self
 
-from tf_crossdistil.errors import UsageError
+from tf_crossdistil.suggest import did_you_mean
 
 SPLITS = ("train", "validation", "test")
 
@@ -19,16 +16,14 @@ SPLITS = ("train", "validation", "test")
 class Section(BaseModel):
     """A part of the configuration; unknown keys are errors that name the nearest known key."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
     def _name_nearest_key(cls, data: Any) -> Any:
         for key in data if isinstance(data, dict) else ():
             if key not in cls.model_fields:
-                nearest = difflib.get_close_matches(str(key), cls.model_fields, n=1, cutoff=0.5)
-                hint = f"did you mean '{nearest[0]}'?" if nearest else f"known keys are {', '.join(cls.model_fields)}"
-                raise ValueError(f"unknown key '{key}'; {hint}")
+                raise ValueError(f"unknown key '{key}'; {did_you_mean(str(key), cls.model_fields)}")
         return data
 
 
@@ -53,37 +48,46 @@ class Task(Section):
         return self
 
 
-class CategoricalFeature(Section):
+class ReadFeature(Section):
+    """What every feature has: a name, and the log's column when that has another one."""
+
+    name: str
+    column: str | None = None
+
+    @property
+    def source_column(self) -> str:
+        """The column of the logs that holds the feature."""
+        return self.column or self.name
+
+
+class CategoricalFeature(ReadFeature):
     """A value looked up in the training split's vocabulary; id 0 is missing, then the vocabulary, then `oov_buckets` ids.
 
     `min_count`: rows of the training split that a value needs. `max_size`: the most frequent values kept (default all).
     """
 
     kind: Literal["categorical"]
-    name: str
     min_count: int = Field(1, ge=1)
     max_size: int | None = Field(None, ge=1)
     oov_buckets: int = Field(1, ge=1)
     dim: int = Field(16, ge=1)
 
 
-class HashedFeature(Section):
+class HashedFeature(ReadFeature):
     """A value whose id is `tf.strings.to_hash_bucket_fast(value, buckets)`; no vocabulary is kept."""
 
     kind: Literal["hashed"]
-    name: str
     buckets: int = Field(ge=1)
     dim: int = Field(16, ge=1)
 
 
-class NumericFeature(Section):
+class NumericFeature(ReadFeature):
     """A number; `log1p` is `sign(x) ln(1 + |x|)`, `standardize` uses mean and deviation of the training split.
 
     `default`: the raw value that stands for a missing one.
     """
 
     kind: Literal["numeric"]
-    name: str
     transform: Literal["none", "log1p", "standardize"] = "none"
     default: float = 0.0
 
@@ -197,7 +201,7 @@ class Training(Section):
     calibration_learning_rate: float = Field(0.01, gt=0)
     early_stopping: EarlyStopping | None = EarlyStopping()
     strategy: Literal["none"] = "none"
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
 
 
 class Evaluation(Section):
@@ -224,6 +228,11 @@ class Experiment(Section):
         """The tasks' names, in tag order."""
         return [task.name for task in self.tasks]
 
+    @property
+    def method_name(self) -> str:
+        """What tables call the trained method: that of the distillation, or the backbone where there is none."""
+        return self.model.backbone if self.distillation.method == "none" else self.distillation.method
+
     def auxiliary(self, task: str) -> list[str]:
         """The ordered auxiliary tasks of `task`; default all others."""
         others = [name for name in self.task_names if name != task]
@@ -241,17 +250,18 @@ class Experiment(Section):
     def _consistent_names(self) -> Self:
         features = {feature.name: feature for feature in self.features}
         names = self.task_names + [feature.name for feature in self.features]
-        if twice := duplicates(names):
+        # Names become tensors' names, whose case does not count.
+        if twice := duplicates([name.casefold() for name in names]):
             raise ValueError(f"the name '{twice[0]}' is used twice among tasks and features")
+        if reserved := {"loss", "calibration"} & set(self.task_names):
+            raise ValueError(f"a task cannot be called '{min(reserved)}', since a logged loss is")
         for name in names:
-            if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
-                raise ValueError(
-                    f"the name '{name}' must be of letters, digits, '_', '.' and '-', since it names files and tensors"
-                )
+            if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+                raise ValueError(f"the name '{name}' must be a letter, then letters, digits and '_'; 'column' may differ")
         for task in self.tasks:
-            for column in (task.column, task.truth):
-                if column in features:
-                    raise ValueError(f"feature '{column}' is a label column of task '{task.name}': labels cannot be features")
+            for feature in self.features:
+                if feature.source_column in (task.column, task.truth):
+                    raise ValueError(f"feature '{feature.name}' reads a label of task '{task.name}': labels cannot be features")
         for target, others in self.distillation.auxiliary.items():
             for name in (target, *others):
                 if name not in self.task_names:
@@ -267,50 +277,3 @@ class Experiment(Section):
 def duplicates(names: list[str]) -> list[str]:
     """The names that occur more than once, in order."""
     return [name for position, name in enumerate(names) if name in names[:position]]
-
-
-def load_config(path: str | Path, overrides: list[str] | None = None) -> Experiment:
-    """Reads a configuration file, with overrides such as `training.epochs=3` whose values are YAML.
-
-    Raises:
-        UsageError: the file is missing, is not YAML, or does not describe an experiment.
-    """
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read the configuration {path}: {error.strerror}; give the path of a YAML file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise UsageError(f"{path} must hold keys such as name, tasks and features; received {type(content).__name__}")
-    for override in overrides or []:
-        _apply_override(content, override)
-    return parse_config(content, str(path))
-
-
-def parse_config(content: dict[str, Any], origin: str) -> Experiment:
-    """Validates the content of a configuration; `origin` is named in the error."""
-    try:
-        return Experiment.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "configuration"
-        message = first["msg"].removeprefix("Value error, ")
-        received = "" if first["type"] == "value_error" else f"; received {first['input']!r}"
-        raise UsageError(f"{origin}: {where}: {message}{received}") from error
-
-
-def _apply_override(content: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    if not equals or not key:
-        raise UsageError(f"--set needs KEY=VALUE such as training.epochs=3; received '{override}'")
-    *parents, last = key.split(".")
-    section = content
-    for parent in parents:
-        section = section.setdefault(parent, {})
-        if not isinstance(section, dict):
-            raise UsageError(f"--set {override}: '{parent}' is not a section with keys")
-    try:
-        section[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise UsageError(f"--set {override}: the value is not valid YAML") from error

@@ -17,7 +17,7 @@ from rich.console import Console
 from pipelines.preprocess import prepare
 from pipelines.synthetic import write_logs
 from serving.client import Client
-from tf_crossdistil.config import load_config
+from tf_crossdistil.config_file import load_config
 from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.startup import load_tensorflow
 
@@ -26,7 +26,7 @@ SEED = 0
 # What the served answers may differ by from the live model's.
 TOLERANCE = 1e-6
 _MARKER = ".crossdistil-demo"
-_SERVER_SECONDS = 60.0
+_SERVER_SECONDS = 15.0
 _METHODS = {"CrossDistil": "crossdistil", "PLE": "none"}
 
 
@@ -57,7 +57,7 @@ def run_demo(out: Path, rows: int, console: Console) -> None:
     from tf_crossdistil.evaluation.report import Report, write_report
     from tf_crossdistil.evaluation.results import MethodResult
     from tf_crossdistil.evaluation.tables import result_table
-    from tf_crossdistil.export import export
+    from tf_crossdistil.export.served_model import export
     from tf_crossdistil.training.trainer import train
 
     trained = {
@@ -111,8 +111,8 @@ def _clear(out: Path) -> None:
 
 
 def _compare_served_answers(run: Any, model: Path, console: Console) -> None:
-    from tf_crossdistil.live_model import live_probabilities
-    from tf_crossdistil.warm_up import read_sample
+    from tf_crossdistil.export.live_model import live_probabilities
+    from tf_crossdistil.export.warm_up import read_sample
 
     rows = read_sample(run.sample_file)
     expected = live_probabilities(run, rows)
@@ -148,4 +148,7 @@ def _local_server(model: Path) -> Iterator[tuple[int, int]]:
         yield ports[0], ports[1]
     finally:
         process.terminate()
-        process.wait(_SERVER_SECONDS)
+        try:
+            process.wait(_SERVER_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()

@@ -113,7 +113,16 @@ class PreparedData:
         run = root if root.name.startswith(RUN_PREFIX) else _latest_run(root)
         if not (run / SUCCESS_FILE).is_file():
             raise CrossDistilError(f"{run} has no {SUCCESS_FILE}, so no pipeline finished it; run `crossdistil prepare` again")
-        return cls(run, read_document(run / METADATA_FILE, Metadata), read_document(run / MANIFEST_FILE, Manifest))
+        data = cls(run, read_document(run / METADATA_FILE, Metadata), read_document(run / MANIFEST_FILE, Manifest))
+        for entry in data.manifest.files:
+            path = run / entry.path
+            size = path.stat().st_size if path.is_file() else None
+            if size != entry.bytes:
+                found = "is missing" if size is None else f"has {size} bytes"
+                raise CrossDistilError(
+                    f"{path} {found}, but the manifest says {entry.bytes} bytes; run `crossdistil prepare` again"
+                )
+        return data
 
     def record_files(self, split: str, tag: str | None = None) -> list[Path]:
         """The TFRecord files of a split, of one tag or of all, in the manifest's order."""
@@ -135,7 +144,10 @@ def _latest_run(root: Path) -> Path:
     latest = root / LATEST_FILE
     if not latest.is_file():
         raise CrossDistilError(f"{root} has no {LATEST_FILE}, so no pipeline finished in it; run `crossdistil prepare` again")
-    return root / f"{RUN_PREFIX}{latest.read_text(encoding='utf-8').strip()}"
+    run = root / f"{RUN_PREFIX}{latest.read_text(encoding='utf-8', errors='replace').strip()}"
+    if not run.is_dir():
+        raise CrossDistilError(f"{latest} names {run.name}, which is not there; run `crossdistil prepare` again")
+    return run
 
 
 DocumentType = TypeVar("DocumentType", bound=BaseModel)
@@ -153,8 +165,8 @@ def read_document(path: Path, kind: type[DocumentType]) -> DocumentType:
         raise CrossDistilError(f"cannot read {path}: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise CrossDistilError(f"{path} is damaged: {where} {first['msg'].lower()}; make it again") from error
+        fault = " ".join([*map(str, first["loc"]), first["msg"].lower()])
+        raise CrossDistilError(f"{path} is damaged: {fault}; make it again") from error
 
 
 def check_same_schema(trained: Metadata, data: Metadata) -> None:
@@ -187,6 +199,13 @@ def check_config_matches(experiment: Experiment, data: Metadata) -> None:
             f"the data was prepared with other tasks or features than configuration '{experiment.name}' has "
             f"(schema {data.schema_hash}, expected {experiment.schema_hash()}); run `crossdistil prepare` with it"
         )
+    prepared = {task.get("name") for task in data.config.get("tasks", []) if task.get("truth")}
+    for task in experiment.tasks:
+        if task.truth and task.name not in prepared:
+            raise CrossDistilError(
+                f"the data was prepared without the true probabilities of task '{task.name}'; run `crossdistil prepare` with "
+                f"this configuration, or leave 'truth' out of it"
+            )
 
 
 def record_fields(experiment: Experiment) -> Sequence[tuple[str, str]]:

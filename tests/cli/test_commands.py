@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pyarrow.parquet as pq
 import pytest
@@ -117,6 +118,15 @@ def test_data_without_success_is_no_data(crossdistil, unfinished, config_file, t
     assert not (tmp_path / "run").exists()
 
 
+def replace(run, name, text):
+    """Writes a file of a prepared run, and its size into the manifest."""
+    (run / name).write_text(text)
+    manifest = json.loads((run / "manifest.json").read_text())
+    (entry,) = [entry for entry in manifest["files"] if entry["path"] == name]
+    entry["bytes"] = (run / name).stat().st_size
+    (run / "manifest.json").write_text(json.dumps(manifest))
+
+
 def test_a_run_of_another_schema_is_refused(crossdistil, trained, prepared, tmp_path):
     other = tmp_path / "data" / prepared.directory.name
     shutil.copytree(prepared.directory, other)
@@ -125,7 +135,7 @@ def test_a_run_of_another_schema_is_refused(crossdistil, trained, prepared, tmp_
         ({"schema_hash": "0" * 16}, "their tasks or features differ"),
         ({"vocabularies": {**metadata["vocabularies"], "user": {"size": 1, "ids": 7, "sha256": "x"}}}, "vocabulary of 'user'"),
     ):
-        (other / "metadata.json").write_text(json.dumps(metadata | change))
+        replace(other, "metadata.json", json.dumps(metadata | change))
         code, _, err = crossdistil("evaluate", "--run", trained.directory, "--data", other)
         assert code == 1
         assert words in err and err.count("\n") == 1
@@ -166,10 +176,10 @@ WRONG = {
     "split": (["evaluate", "--run", "{tmp}", "--data", "{data}", "--split", "tset"], 2, "received 'tset'"),
     "export of no run": (["export", "--run", "{tmp}", "--to", "{tmp}/m"], 1, "holds no training run"),
     "version": (["export", "--run", "{run}", "--to", "{tmp}/m", "--version", "0"], 2, "--version"),
-    "json": (["evaluate", "--run", "{run}", "--data", "{data}", "--json", "{tmp}/none/m.json"], 1, "give another --json"),
+    "json": (["evaluate", "--run", "{run}", "--data", "{data}", "--json", "{tmp}/none/m.json"], 2, "give another --json"),
     "no model": (["serve", "{tmp}/none"], 1, "none"),
     "no server": (["predict", "--server", "127.0.0.1:9", "--model", "m", "--input", "{sample}"], 1, "127.0.0.1:9"),
-    "address": (["predict", "--server", "here", "--model", "m", "--input", "{sample}"], 1, "HOST:PORT"),
+    "address": (["predict", "--server", "here", "--model", "m", "--input", "{sample}"], 2, "HOST:PORT"),
     "request file": (["predict", "--server", "127.0.0.1:9", "--model", "m", "--input", "none.csv"], 1, "none.csv"),
     "demo directory": (["demo", "--out", "{run}"], 2, "holds something that is no demo; give another --out"),
 }
@@ -185,13 +195,35 @@ def test_wrong_use_gets_a_sentence_and_no_traceback(crossdistil, prepared, train
     assert "Traceback" not in out + err
 
 
-def test_ctrl_c_ends_with_a_sentence(monkeypatch, capsys):
-    def interrupted(*arguments, **options):
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("seconds", [0.2, 1.5, 4.0])
+def test_ctrl_c_at_any_moment_ends_with_a_sentence(tmp_path, seconds):
+    command = [sys.executable, "-m", "tf_crossdistil.cli.main", "generate", "--rows", "50000000", "--out", "logs.csv"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert err == "interrupted; later commands will not use what was unfinished\n"
+    assert list(tmp_path.iterdir()) == []
 
-    codes: list[int] = []
-    monkeypatch.setattr("tf_crossdistil.cli.app.app", interrupted)
-    monkeypatch.setattr("os._exit", codes.append)
-    cli.main()
-    assert codes == [130]
-    assert capsys.readouterr().err.startswith("interrupted")
+
+def test_damaged_data_is_told_before_work_starts(crossdistil, prepared, config_file, tmp_path):
+    other = tmp_path / prepared.directory.name
+    shutil.copytree(prepared.directory, other)
+    (record_file, *_) = sorted(other.glob("train/*/*.gz"))
+    record_file.write_bytes(record_file.read_bytes()[:100])
+    code, _, err = crossdistil("train", config_file, "--data", other, "--run", tmp_path / "run")
+    assert code == 1
+    assert f"{record_file} has 100 bytes, but the manifest says" in err
+    record_file.unlink()
+    assert "is missing, but the manifest says" in crossdistil("inspect", other)[2]
+    assert not (tmp_path / "run").exists()
+
+
+def test_true_probabilities_must_have_been_prepared(crossdistil, prepared, config_file, tmp_path):
+    content = json.loads(config_file.read_text())
+    content["tasks"][0]["truth"] = "finish_probability"
+    (tmp_path / "truth.yaml").write_text(json.dumps(content))
+    code, _, err = crossdistil("train", tmp_path / "truth.yaml", "--data", prepared.directory, "--run", tmp_path / "run")
+    assert code == 1
+    assert "prepared without the true probabilities of task 'finish'" in err

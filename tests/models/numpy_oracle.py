@@ -7,6 +7,7 @@ to rounding, so that no gradient is derived by hand.
 import numpy as np
 
 STEP = 1e-30
+SHARED = "(shared)"
 
 
 def sigmoid(x):
@@ -53,11 +54,11 @@ def forward(p, features, students, teachers, levels):
     tasks = [*students, *teachers]
     duration = (features["duration"].astype(np.float64) - 2.0) / 4.0
     encoded = np.concatenate([p["user"][features["user"]], p["author"][features["author"]], duration[:, None]], axis=1)
-    state = dict.fromkeys([*tasks, "shared"], encoded)
+    state = dict.fromkeys([*tasks, SHARED], encoded)
     for depth in range(levels):
 
         def experts_of(owner, depth=depth, state=state):
-            count = 2 if owner == "shared" else 1
+            count = 2 if owner == SHARED else 1
             names = [f"expert/{depth}/{owner}/{index}" for index in range(count)]
             return [relu(state[owner] @ p[name + "/w"] + p[name + "/b"]) for name in names]
 
@@ -66,9 +67,9 @@ def forward(p, features, students, teachers, levels):
             outputs = [output for other in reads for output in experts_of(other)]
             return sum(gate[:, [index]] * output for index, output in enumerate(outputs))
 
-        following = {task: gated(task, [task, "shared"]) for task in tasks}
+        following = {task: gated(task, [task, SHARED]) for task in tasks}
         if depth < levels - 1:
-            following["shared"] = gated("shared", [*students, "shared"])
+            following[SHARED] = gated(SHARED, [*students, SHARED])
         state = following
     logits = {}
     for task in tasks:
@@ -90,7 +91,7 @@ def losses(p, batch, soft_labels, settings, counts, levels=1):
         weight = task_weights[task]
         terms[task] = weight * (1 - settings.alpha) * cross_entropy(labels[:, index], natural).mean()
         soft = cross_entropy(soft_labels[:, index], natural / settings.temperature).mean()
-        terms[f"{task}_distillation"] = weight * settings.alpha * soft
+        terms[f"{task}/distillation"] = weight * settings.alpha * soft
     drawn = {task: logits[task][batch["strata"]] for task in teachers}
     parity = settings.ranking_weight * draws / rows
 

@@ -3,11 +3,12 @@
 import numpy as np
 import tf_keras as keras
 
-from tf_crossdistil.config import Experiment, parse_config
+from tf_crossdistil.config import Experiment
+from tf_crossdistil.config_file import parse_config
 from tf_crossdistil.models.crossdistil import CrossDistilModel
+from tf_crossdistil.models.run import build
 from tf_crossdistil.schema import Metadata, NumericStatistics, Vocabulary
 from tf_crossdistil.training.optimizers import composite_optimizer
-from tf_crossdistil.training.run import build
 
 COUNTS = {"00": 60, "01": 4, "10": 30, "11": 6}
 USERS = 7

@@ -30,7 +30,7 @@ def test_loss_and_one_step_equal_the_numpy_implementation(levels):
     scale = oracle.softplus(free)
     soft_labels, teacher = oracle.soft_labels_of(before, batch, scale, offset, settings, levels)
 
-    every_loss = ["finish", "like", "finish_distillation", "like_distillation", "finish+", "like+"]
+    every_loss = ["finish", "like", "finish/distillation", "like/distillation", "finish+", "like+"]
     actual = {name: tf.convert_to_tensor(part).numpy() for name, part in gradient_of(model, batch, every_loss).items()}
 
     logged = run_step(model, batch)
@@ -79,11 +79,11 @@ def is_zero(gradient):
 @pytest.mark.parametrize("levels", [1, 2])
 def test_students_reach_no_teacher_variable_and_no_calibration(levels):
     model, _ = small_model(model={"experts": {"shared": 2, "per_task": 1, "units": [5], "levels": levels}, "towers": [6]})
-    students = ["finish", "like", "finish_distillation", "like_distillation"]
+    students = ["finish", "like", "finish/distillation", "like/distillation"]
     gradients = gradient_of(model, small_batch(), students)
     reached = {name for name, gradient in gradients.items() if not is_zero(gradient)}
     assert not {name for name in reached if name.startswith("calibration") or "+" in name}
-    assert {"tower/finish/w", "tower/like/w", "expert/0/shared/0/w", "user"} <= reached
+    assert {"tower/finish/w", "tower/like/w", "expert/0/(shared)/0/w", "user"} <= reached
 
 
 @pytest.mark.parametrize("levels", [1, 2])
@@ -93,7 +93,7 @@ def test_teachers_reach_no_student_tower_and_no_calibration(levels):
     reached = {name for name, gradient in gradients.items() if not is_zero(gradient)}
     towers = {"tower/finish/w", "tower/like/w", "logit/finish/w", "logit/like/w"}
     assert not {name for name in reached if name.startswith("calibration")} | (reached & towers)
-    assert {"tower/finish+/w", "tower/like+/w", "expert/0/shared/0/w", "user"} <= reached
+    assert {"tower/finish+/w", "tower/like+/w", "expert/0/(shared)/0/w", "user"} <= reached
 
 
 def test_calibration_moves_by_its_own_loss_only():
@@ -148,3 +148,12 @@ def test_taug_trains_teachers_without_distillation():
     logits = small_model(distillation={"method": "taug", "alpha": 0.9})[0](small_batch()["features"])["finish"]
     expected = np.mean(oracle.cross_entropy(labels[:, 0], logits.numpy()[: len(labels)]))
     assert float(logged["finish"]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_feature_interaction_and_own_regularisation_take_part():
+    model, _ = small_model(model={"interaction": "cross"}, distillation={"method": "none"})
+    batch = small_batch()
+    plain = float(model.compute_loss(batch))
+    model.network.interaction.add_loss(lambda: tf.constant(2.5))
+    assert float(model.compute_loss(batch)) == pytest.approx(plain + 2.5, rel=1e-5)
+    assert float(run_step(model, batch)["loss"]) == pytest.approx(plain + 2.5, rel=1e-5)

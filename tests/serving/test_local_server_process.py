@@ -1,5 +1,7 @@
 """The local server as a process: what it prints, how it ends, which errors stop it."""
 
+import http.client
+import json
 import os
 import re
 import signal
@@ -11,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from serving.client import Client, PredictionError
 from serving.local_server import main
 from serving.servable import Servable
-from tests.serving.server_process import ROOT, Server, end_server, start_server
+from tests.serving.server_process import ROOT, ROWS, Server, end_server, start_server
 from tf_crossdistil.errors import CrossDistilError
 
 
@@ -27,6 +30,40 @@ def test_a_signal_ends_the_server_and_it_wrote_nothing_but_its_line(model: Path,
     assert end_server(server, number) == (0, "", "")
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((host, int(port)))
+
+
+def test_it_writes_nothing_about_a_client_at_the_wrong_port(model: Path) -> None:
+    server = start_server(model)
+    for address, rest in ((server.rest_address, False), (server.grpc, True)):
+        with Client(address, model="ranker", rest=rest) as client, pytest.raises(PredictionError):
+            client.predict(ROWS)
+    assert end_server(server) == (0, "", "")
+
+
+def test_a_signal_lets_a_request_in_flight_be_answered(model: Path) -> None:
+    server = start_server(model)
+    host, port = server.rest_address.split(":")
+    body = json.dumps({"instances": ROWS}).encode()
+    head = f"POST /v1/models/ranker:predict HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\nExpect: 100-continue"
+    with socket.create_connection((host, int(port)), timeout=20) as request:
+        request.sendall(f"{head}\r\n\r\n".encode())
+        assert request.recv(1024).startswith(b"HTTP/1.1 100")  # the server has begun to answer
+        os.kill(server.process.pid, signal.SIGTERM)
+        wait_until_refused(host, int(port))
+        request.sendall(body)
+        answer = http.client.HTTPResponse(request)
+        answer.begin()
+        assert answer.status == 200
+        assert len(json.load(answer)["predictions"]) == len(ROWS)
+    assert server.process.communicate(timeout=20) == ("", "")
+    assert server.process.returncode == 0
+
+
+def wait_until_refused(host: str, port: int) -> None:
+    with pytest.raises(ConnectionRefusedError):
+        while True:
+            socket.create_connection((host, port)).close()
+            time.sleep(0.02)
 
 
 def catches_sigterm(process: int) -> bool:

@@ -11,7 +11,7 @@ import pytest
 
 from serving.requests import predict_file, read_rows
 from tests.serving.server_process import ROWS, Server
-from tf_crossdistil.errors import CrossDistilError
+from tf_crossdistil.errors import CrossDistilError, UsageError
 
 CSV = "author,duration,note\nann,1.5,\nbob,0,x\nnobody,-3.25,007\n,0.1,\n"
 
@@ -44,8 +44,6 @@ def test_parquet(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
-        ("rows.xlsx", "x", "must end in one of .jsonl, .csv, .tsv, .parquet"),
-        ("rows", "x", "must end in one of"),
         ("rows.jsonl", "", "has no rows"),
         ("rows.csv", "", "is no valid .csv file: Empty CSV file"),
         ("rows.csv", "author,duration\n", "has no rows"),
@@ -61,6 +59,19 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, name: str, text: str, told: 
         read_rows(write(tmp_path / name, text))
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["rows.xlsx", "rows", "rows.csv.bz2"])
+def test_an_unknown_suffix_is_wrong_use(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=r"must end in one of .jsonl, .csv, .tsv, .parquet"):
+        read_rows(write(tmp_path / name, "x"))
+
+
+@pytest.mark.parametrize("name", ["rows", "rows.jsonl", "rows.parquet"])
+def test_a_directory_is_wrong_use(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(UsageError, match=f"{name} is a directory; give the path of a file"):
+        read_rows(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv", "rows.csv.gz", "rows.parquet"])
@@ -94,9 +105,22 @@ def test_predictions_in_the_order_of_the_file(
     assert capsys.readouterr().err == "note: ignoring columns that the model 'ranker' does not take: note\n"
 
 
+def test_a_parquet_file_whose_text_column_holds_numbers(tmp_path: Path, server: Server) -> None:
+    stored, text = tmp_path / "stored.parquet", tmp_path / "text.csv"
+    authors = pyarrow.array([0.7, 3.0, None])
+    pyarrow.parquet.write_table(pyarrow.table({"author": authors, "duration": [True, False, True]}), stored)
+    write(text, "author,duration\n0.7,1\n3,0\n,1\n")
+    assert list(predict_file(server.grpc, "ranker", stored)) == list(predict_file(server.grpc, "ranker", text))
+
+
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
+        (
+            "rows.csv",
+            "author,duration\na,inf\n",
+            "'duration' must be a number within float32's range (at most 3.4e38); row 1 has",
+        ),
         ("rows.csv", "author,length\na,1\n", "has no column 'duration', which the model 'ranker' takes; it has author, length"),
         ("rows.csv", "author,duration\na,1\nb,x\n", "'duration' must be a number; row 2 has 'x'"),
         ("rows.jsonl", '{"author": "a", "duration": 1}\n{"author": "b"}\n', "row 2 lacks the feature 'duration'"),

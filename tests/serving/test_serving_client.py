@@ -15,6 +15,7 @@ import pytest
 from serving.client import BATCH_SIZE, Client, PredictionError
 from serving.transports import ModelSignature
 from tests.serving.server_process import COLUMNS, ROOT, ROWS, Server
+from tf_crossdistil.errors import UsageError
 
 TRANSPORTS = pytest.mark.parametrize("rest", [False, True], ids=["grpc", "rest"])
 
@@ -94,12 +95,8 @@ def test_metadata_is_asked_once(server: Server, rest: bool) -> None:
         ([{"hue": 1}], "row 1 has the unknown feature 'hue'; the model takes author, duration"),
         ([{"author": "a"}], "row 1 lacks the feature 'duration'; the model takes author, duration"),
         ({"author": ["a"]}, "the request lacks the feature 'duration'"),
-        ([{"author": 1.5, "duration": 1}], "'author' must be text or an integer; row 1 has 1.5"),
-        ([{"author": True, "duration": 1}], "'author' must be text or an integer; row 1 has True"),
-        ([{"author": "\ud800", "duration": 1}], "'author' must be text or an integer; row 1 has"),
-        ([{"author": "a", "duration": "1"}], "'duration' must be a number; row 1 has '1'"),
-        ([{"author": "a", "duration": 10**400}], "'duration' must be a number; row 1 has 1000"),
-        ([{"author": ["a"], "duration": 1}], r"'author' must be text or an integer; row 1 has \['a'\]"),
+        ([{"author": "a", "duration": 1e39}], r"'duration' must be a number within .*; row 1 has 1e\+39"),
+        ([{"author": ["a"], "duration": 1}], r"'author' must be text, a number or a boolean; row 1 has \['a'\]"),
         ([["a", 1]], "every row must map features to values; row 1 is"),
         ({"author": "ab", "duration": [1, 2]}, "'author' must be a list of values, one a row; received 'ab'"),
         ({"author": ["a"], "duration": 1}, "'duration' must be a list of values, one a row; received 1"),
@@ -191,7 +188,7 @@ def test_a_rest_server_of_another_kind(body: bytes) -> None:
 
 @pytest.mark.parametrize("address", ["localhost", "localhost:", ":8500", "127.0.0.1:99999", "127.0.0.1:http"])
 def test_an_address_that_is_none(address: str) -> None:
-    with pytest.raises(PredictionError, match="address is HOST:PORT"):
+    with pytest.raises(UsageError, match="address is HOST:PORT"):
         Client(address, model="ranker")
 
 

@@ -2,13 +2,18 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
+from tf_crossdistil.data.records import split_batches
 from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.models.crossdistil import CrossDistilModel
-from tf_crossdistil.training.run import Run
+from tf_crossdistil.models.predict import SplitPredictor
+from tf_crossdistil.models.run import Run
+from tf_crossdistil.schema import PreparedData
 from tf_crossdistil.training.trainer import train
 
 
@@ -59,7 +64,7 @@ def test_a_run_that_died_before_its_history_was_written_repeats_that_epoch(
 def test_history_has_every_loss_and_validation_metric(trained):
     history = trained.history()
     assert [entry["epoch"] for entry in history] == [1, 2]
-    losses = ["loss", "loss/finish", "loss/like", "loss/finish_distillation", "loss/finish+", "loss/calibration"]
+    losses = ["loss", "loss/finish", "loss/like", "loss/finish/distillation", "loss/finish+", "loss/calibration"]
     metrics = ["validation_auc", "validation_multi_auc", "validation_log_loss", "validation_like_auc"]
     assert {*losses, *metrics, "seconds", "rows_per_second"} <= set(history[0])
     assert history[1]["loss/finish"] < history[0]["loss/finish"]
@@ -75,10 +80,10 @@ def test_early_stopping_ends_a_run_that_no_longer_improves_and_keeps_the_best(
     content["distillation"]["method"] = "none"
     run = train(type(experiment).model_validate(content), prepared, tmp_path / "run", quiet_console)
     values = [entry["validation_log_loss"] for entry in run.history()]
-    assert 2 < len(values) < 30
-    assert values.index(min(values)) == len(values) - 3
+    assert 1 < len(values) < 30
+    assert values.index(min(values)) == len(values) - 2
     kept = (run.checkpoints / "best" / "checkpoint").read_text()
-    assert f"ckpt-{len(values) - 2}" in kept
+    assert f"ckpt-{len(values) - 1}" in kept
 
 
 def test_refuses_a_directory_in_use_and_another_configuration(trained, shared_experiment, prepared, quiet_console):
@@ -125,3 +130,47 @@ def test_a_diverging_loss_stops_with_its_name(shared_experiment, prepared, quiet
         train(shared_experiment, prepared, tmp_path / "run", quiet_console)
     with pytest.raises(CrossDistilError, match="no finished epoch"):
         Run.open(tmp_path / "run").load_best()
+
+
+def test_damaged_checkpoints_and_history_are_told(trained, shared_experiment, prepared, quiet_console, tmp_path):
+    directory = tmp_path / "run"
+    shutil.copytree(trained.directory, directory)
+    for data in (directory / "checkpoints").rglob("*.data*"):
+        data.write_bytes(b"damaged")
+    with pytest.raises(CrossDistilError, match="is damaged; train again"):
+        Run.open(directory).load_best()
+    with pytest.raises(CrossDistilError, match="is damaged; train again"):
+        train(with_training(shared_experiment, epochs=3), prepared, directory, quiet_console, resume=True)
+    (directory / "history.json").write_text("{")
+    with pytest.raises(CrossDistilError, match=r"history.json is damaged"):
+        train(shared_experiment, prepared, directory, quiet_console, resume=True)
+
+
+def test_a_run_that_cannot_start_leaves_nothing(shared_experiment, prepared, quiet_console, tmp_path):
+    shutil.copytree(prepared.directory, tmp_path / prepared.directory.name)
+    damaged = PreparedData.open(tmp_path / prepared.directory.name)
+    damaged.vocabulary_file("word").unlink()
+    with pytest.raises(CrossDistilError, match=r"cannot start a run in .*word.txt: No such file"):
+        train(shared_experiment, damaged, tmp_path / "run", quiet_console)
+    assert not (tmp_path / "run").exists()
+
+
+def test_undefined_validation_metrics_do_not_stop_a_run(shared_experiment, prepared, quiet_console, tmp_path, monkeypatch):
+    monkeypatch.setattr("tf_crossdistil.training.trainer.mean_metric", lambda summary, metric: None)
+    run = train(shared_experiment, prepared, tmp_path / "run", quiet_console)
+    assert [entry["validation_auc"] for entry in run.history()] == [None, None]
+    run.load_best()
+
+
+def test_a_fresh_process_trains_the_same_weights(trained, config_file, prepared, tmp_path):
+    command = [sys.executable, "-m", "tf_crossdistil.cli.main", "train", config_file, "--data", prepared.directory]
+    subprocess.run([*map(str, command), "--run", str(tmp_path / "run")], check=True, capture_output=True)
+    assert_equal_weights(trained, Run.open(tmp_path / "run"))
+
+
+def test_gauc_leaves_out_rows_of_unknown_users(trained, prepared, shared_experiment):
+    predictions = SplitPredictor(trained.load_best(), shared_experiment)(prepared, "test")
+    ids = np.concatenate([c["user"].numpy() for c in split_batches(prepared, shared_experiment, "test", 512)])
+    unknown = (ids == 0) | (ids > prepared.metadata.vocabularies["user"].size)
+    assert 0 < unknown.sum() < len(ids)
+    np.testing.assert_array_equal(predictions.groups, np.where(unknown, -1, ids))

@@ -1,6 +1,5 @@
 """What every backbone is, and where the known ones are registered."""
 
-import difflib
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
@@ -9,6 +8,7 @@ import tf_keras as keras
 
 from tf_crossdistil.config import Model
 from tf_crossdistil.errors import UsageError
+from tf_crossdistil.suggest import did_you_mean
 
 
 class Backbone(keras.layers.Layer):
@@ -53,7 +53,5 @@ def find_backbone(name: str) -> type[Backbone]:
         UsageError: there is none; the nearest names are given.
     """
     if name not in Backbone.registry:
-        nearest = difflib.get_close_matches(name, Backbone.registry, n=1, cutoff=0.4)
-        hint = f"did you mean '{nearest[0]}'?" if nearest else f"known backbones are {', '.join(Backbone.registry)}"
-        raise UsageError(f"model.backbone: there is no backbone '{name}'; {hint}")
+        raise UsageError(f"model.backbone: there is no backbone '{name}'; {did_you_mean(name, Backbone.registry)}")
     return Backbone.registry[name]

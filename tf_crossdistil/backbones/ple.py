@@ -9,7 +9,8 @@ from tf_crossdistil.backbones.base import Backbone, register
 from tf_crossdistil.config import Experts, Model
 from tf_crossdistil.layers.perceptron import Perceptron
 
-SHARED = "shared"
+# No task can be called so.
+SHARED = "(shared)"
 
 
 class ExtractionLevel(keras.layers.Layer):

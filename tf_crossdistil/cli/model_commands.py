@@ -8,7 +8,8 @@ import typer
 from rich.console import Console
 
 from tf_crossdistil.cli.progress import progress_bar
-from tf_crossdistil.config import SPLITS, load_config
+from tf_crossdistil.config import SPLITS
+from tf_crossdistil.config_file import load_config
 from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.schema import PreparedData
 from tf_crossdistil.startup import load_tensorflow
@@ -47,11 +48,13 @@ def evaluate(
     """
     if split not in SPLITS:
         raise UsageError(f"--split must be one of {', '.join(SPLITS)}; received '{split}'")
+    if json_file is not None and not json_file.absolute().parent.is_dir():
+        raise UsageError(f"the folder of {json_file} does not exist; give another --json")
     prepared = PreparedData.open(data)
     load_tensorflow()
     from tf_crossdistil.evaluation.evaluate import evaluate as evaluate_run
     from tf_crossdistil.evaluation.tables import result_table
-    from tf_crossdistil.training.run import Run
+    from tf_crossdistil.models.run import Run
 
     opened = Run.open(run)
     with progress_bar(f"evaluating {split}", prepared.rows(split), Console(stderr=True)) as advance:
@@ -74,8 +77,8 @@ def export(
     Example: `crossdistil export --run runs/1 --to models/kuairand`
     """
     load_tensorflow()
-    from tf_crossdistil.export import export as export_run
-    from tf_crossdistil.training.run import Run
+    from tf_crossdistil.export.served_model import export as export_run
+    from tf_crossdistil.models.run import Run
 
     console = Console(stderr=True)
     with console.status("exporting"):

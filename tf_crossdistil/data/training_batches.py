@@ -19,9 +19,10 @@ from tf_crossdistil.tags import all_tags
 
 logger = logging.getLogger(__name__)
 
-# A stratum is drawn from the natural rows when a batch holds this many times the draws on average, so that one natural row
-# rarely is drawn twice and an empty stratum never happens.
+# A stratum is drawn from the natural rows when a batch holds on average this many times the draws, so that one row rarely is
+# drawn twice, and this many rows, so that a batch without any is out of the question.
 _NATURAL_FACTOR = 4
+_NATURAL_ROWS = 64
 # Rows of one rare stratum that are held in memory; of a larger one, fresh rows stream through a buffer of this size.
 _HELD_ROWS = 2_000_000
 _SHUFFLE_ROWS = 262_144
@@ -81,7 +82,7 @@ class TrainingBatches:
                     count,
                     "its draws repeat the same few rows" if count else "ranking terms that need it are left out",
                 )
-            if count == 0 or self.batch_size * count / rows >= _NATURAL_FACTOR * self._draws:
+            if count == 0 or self.batch_size * count / rows >= max(_NATURAL_FACTOR * self._draws, _NATURAL_ROWS):
                 continue
             if count > _HELD_ROWS:
                 self._streamed.append(tag)
@@ -103,9 +104,12 @@ class TrainingBatches:
         tags = [tag for tag, count in self._counts.items() if count]
         by_tag = [serialized_records(self._data.record_files("train", tag)) for tag in tags]
         shares = tf.math.log([[float(self._counts[tag]) for tag in tags]])
-        # Choices are drawn by the thousand: `sample_from_datasets` runs a graph for each one and is 50 times as slow.
+        # Choices are drawn by the thousand: `sample_from_datasets` runs a graph for each one and is 50 times as slow. The
+        # negative seed keeps them apart from the draws of strata.
         choices = tf.data.Dataset.counter().map(
-            lambda block: tf.random.stateless_categorical(shares, _CHOICES, tf.stack([tf.cast(seed, tf.int64), block]))[0]
+            lambda block: tf.random.stateless_categorical(
+                shares, _CHOICES, tf.stack([tf.constant(-1 - seed, tf.int64), block])
+            )[0]
         )
         # Towards the end of a pass the mixture runs out of one tag before another; the shuffle spreads that tail.
         mixed = tf.data.Dataset.choose_from_datasets(by_tag, choices.unbatch(), stop_on_empty_dataset=False)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from tf_crossdistil.evaluation.results import MethodResult
 from tf_crossdistil.metrics.summary import summarize
 from tf_crossdistil.models.predict import SplitPredictor
+from tf_crossdistil.models.run import Run
 from tf_crossdistil.schema import PreparedData, check_same_schema
-from tf_crossdistil.training.run import Run
 
 
 def evaluate(run: Run, data: PreparedData, split: str, progress: Callable[[int], None] = lambda rows: None) -> MethodResult:
@@ -23,5 +23,4 @@ def evaluate(run: Run, data: PreparedData, split: str, progress: Callable[[int],
     """
     check_same_schema(run.metadata, data.metadata)
     predictions = SplitPredictor(run.load_best(), run.experiment)(data, split, progress)
-    name = run.experiment.distillation.method
-    return MethodResult(name, summarize(run.experiment, predictions, split), predictions, run.history())
+    return MethodResult(run.experiment.method_name, summarize(run.experiment, predictions, split), predictions, run.history())

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tf_crossdistil.evaluation.figures import INK, color_of, marker_of, styled
 from tf_crossdistil.evaluation.results import MethodResult
-from tf_crossdistil.metrics.exact import EPSILON, calibration_bins
+from tf_crossdistil.metrics.exact import calibration_bins, logit
 
 _NORMAL_95 = 1.96
 _ROOT_TICKS = np.array([0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1])
@@ -96,7 +96,7 @@ def score_distributions(results: Sequence[MethodResult], task: str) -> Figure | 
         return None
     figure = Figure(figsize=(5.2, max(5.4, 0.9 + 1.5 * len(every_scored))))
     panels = figure.subplots(len(every_scored), sharex=True, squeeze=False)[:, 0]
-    odds = [_logit(scored.probabilities) for scored in every_scored]
+    odds = [logit(scored.probabilities) for scored in every_scored]
     low, high = min(values.min() for values in odds), max(values.max() for values in odds)
     edges = np.linspace(low - 0.1, high + 0.1, 41)
     for axes, scored, values in zip(panels, every_scored, odds, strict=True):
@@ -106,8 +106,8 @@ def score_distributions(results: Sequence[MethodResult], task: str) -> Figure | 
         axes.set_title(scored.name, loc="left", fontsize=11)
         axes.set(ylabel="Density", xlim=(edges[0], edges[-1]))
         axes.legend()
-    ticks = _ODDS_TICKS[(_logit(_ODDS_TICKS) >= edges[0]) & (_logit(_ODDS_TICKS) <= edges[-1])]
-    panels[-1].set_xticks(_logit(ticks), [_percent(tick) for tick in ticks])
+    ticks = _ODDS_TICKS[(logit(_ODDS_TICKS) >= edges[0]) & (logit(_ODDS_TICKS) <= edges[-1])]
+    panels[-1].set_xticks(logit(ticks), [_percent(tick) for tick in ticks])
     panels[-1].set_xlabel("Predicted probability (log-odds axis)")
     return figure
 
@@ -147,11 +147,6 @@ def _wilson_interval(share: Floats, rows: NDArray[np.int64]) -> tuple[Floats, Fl
     center = (share + square / (2 * rows)) / (1 + square / rows)
     reach = _NORMAL_95 / (1 + square / rows) * np.sqrt(share * (1 - share) / rows + square / (4 * rows**2))
     return np.maximum(center - reach, 0), center + reach
-
-
-def _logit(probabilities: Floats) -> Floats:
-    clipped = np.clip(probabilities.astype(np.float64), EPSILON, 1 - EPSILON)
-    return np.log(clipped) - np.log1p(-clipped)
 
 
 def _percent(probability: float) -> str:

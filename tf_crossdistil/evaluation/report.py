@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.evaluation.figures import to_svg
 from tf_crossdistil.evaluation.plots import learning_curves, reliability_diagram, score_distributions
-from tf_crossdistil.evaluation.results import METRICS, MethodResult, format_value, result_rows
+from tf_crossdistil.evaluation.results import METRICS, MethodResult, result_rows
+from tf_crossdistil.metrics.summary import format_value
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,7 @@ _PAGE = """<!DOCTYPE html>
 <p class="note">AUC: how often a positive row ranks above a negative one. Multi-AUC: the same over all label combinations,
 in the order that the other tasks' labels refine. ECE: how far predicted probabilities are from observed shares. Higher is
 better for both AUCs, lower for log loss and ECE. The best method of each row is bold. Best reachable,
-where shown, is what the true probabilities score on these rows.</p>
+where shown, is what the true probabilities score on these rows; for Multi-AUC the best of their simple combinations.</p>
 </section>
 {sections}
 </body>

@@ -63,8 +63,3 @@ def result_rows(summaries: Sequence[dict[str, Any]]) -> list[ResultRow]:
         for task in summaries[0]["tasks"]
         for key, metric in METRICS.items()
     ]
-
-
-def format_value(value: float | None) -> str:
-    """Four decimals; `n/a` for a value that is undefined or unknown."""
-    return "n/a" if value is None else f"{value:.4f}"

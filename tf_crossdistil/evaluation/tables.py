@@ -6,7 +6,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from tf_crossdistil.evaluation.results import format_value, result_rows
+from tf_crossdistil.evaluation.results import result_rows
+from tf_crossdistil.metrics.summary import format_value
 
 
 def result_table(results: Sequence[tuple[str, dict[str, Any]]]) -> Table:

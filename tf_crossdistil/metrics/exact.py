@@ -159,3 +159,9 @@ def expected_calibration_error(labels: Array, probabilities: Array, bins: int = 
     """
     binned = calibration_bins(labels, probabilities, bins)
     return _weighted_mean(np.abs(binned.observed - binned.predicted), binned.rows)
+
+
+def logit(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    """`ln(p / (1 - p))` of probabilities of any shape, which are kept `EPSILON` away from 0 and 1."""
+    clipped = np.clip(probabilities.astype(np.float64), EPSILON, 1 - EPSILON)
+    return np.log(clipped) - np.log1p(-clipped)

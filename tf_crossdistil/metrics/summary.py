@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tf_crossdistil.config import Experiment
-from tf_crossdistil.metrics.exact import EPSILON, auc, expected_calibration_error, grouped_auc, log_loss, multi_auc
+from tf_crossdistil.metrics.exact import auc, expected_calibration_error, grouped_auc, log_loss, logit, multi_auc
 from tf_crossdistil.metrics.predictions import Predictions
 from tf_crossdistil.tags import multipartite_classes, tag_codes
 
@@ -51,7 +51,7 @@ def summarize(experiment: Experiment, predictions: Predictions, split: str) -> d
     }
     if predictions.truth is not None:
         truth = _by_task(tasks, predictions.truth)
-        logits = {task: _logit(values) for task, values in truth.items() if not np.isnan(values).any()}
+        logits = {task: logit(values) for task, values in truth.items() if not np.isnan(values).any()}
         summary["best"] = {
             task: {
                 "auc": _defined(auc(labels[task], own)),
@@ -79,15 +79,20 @@ def best_multi_auc(classes: NDArray[np.int64], own: NDArray[np.float32], auxilia
     return max(multi_auc(classes, own + pull * others) for pull in _PULLS)
 
 
-def mean_metric(summary: dict[str, Any], metric: str) -> float:
-    """The mean of a metric over the tasks that define it; NaN where none does.
+def mean_metric(summary: dict[str, Any], metric: str) -> float | None:
+    """The mean of a metric over the tasks that define it; None where none does.
 
     Args:
         summary: of `summarize`.
         metric: a key of its tasks, such as `auc`.
     """
     values = [task[metric] for task in summary["tasks"].values() if task[metric] is not None]
-    return sum(values) / len(values) if values else float("nan")
+    return sum(values) / len(values) if values else None
+
+
+def format_value(value: float | None) -> str:
+    """Four decimals; `n/a` for a value that is undefined."""
+    return "n/a" if value is None else f"{value:.4f}"
 
 
 def _by_task(tasks: list[str], values: NDArray[np.float32] | None) -> dict[str, NDArray[np.float32]]:
@@ -100,8 +105,3 @@ def _ranking(labels: NDArray[np.float32], classes: NDArray[np.int64], scores: ND
 
 def _defined(value: float) -> float | None:
     return None if math.isnan(value) else value
-
-
-def _logit(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
-    clipped = np.clip(probabilities, EPSILON, 1 - EPSILON)
-    return np.log(clipped) - np.log1p(-clipped)

@@ -98,7 +98,7 @@ class CrossDistilModel(tfrs.models.Model):
             corrected = correct_errors(calibrated, labels, self._distillation.margin)
             for index, task in enumerate(self._tasks):
                 soft = soft_label_loss(natural[task], corrected[:, index], self._distillation.temperature)
-                losses[f"{task}_distillation"] = self._weights[task] * alpha * soft
+                losses[f"{task}/distillation"] = self._weights[task] * alpha * soft
         if self.method.teachers:
             strata = batch["strata"]
             weight = self._distillation.ranking_weight * tf.cast(tf.shape(strata)[1] / rows, tf.float32)
@@ -110,14 +110,15 @@ class CrossDistilModel(tfrs.models.Model):
     def compute_loss(self, inputs: dict[str, Any], training: bool = False) -> tf.Tensor:
         """The sum of all losses of a batch, a scalar."""
         logits = self(inputs["features"], training=training)
-        return tf.add_n(list(self.losses_by_name(inputs, logits).values()))
+        return tf.add_n([*self.losses_by_name(inputs, logits).values(), *self.losses])
 
     def train_step(self, inputs: dict[str, Any]) -> dict[str, tf.Tensor]:
         """One step of Algorithm 1 on one batch; returns the running means of all losses by name."""
         with tf.GradientTape() as tape:
             logits = self(inputs["features"], training=True)
             losses = self.losses_by_name(inputs, logits)
-            losses["loss"] = tf.add_n(list(losses.values()))
+            # Layers may add regularisation of their own.
+            losses["loss"] = tf.add_n([*losses.values(), *self.losses])
             # Gradients are summed over replicas.
             share = losses["loss"] / self.distribute_strategy.num_replicas_in_sync
         variables = self.trainable_variables
@@ -130,7 +131,7 @@ class CrossDistilModel(tfrs.models.Model):
     def _loss_names(self) -> list[str]:
         names = ["loss", *self._tasks]
         if self.method.distillation:
-            names += [f"{task}_distillation" for task in self._tasks]
+            names += [f"{task}/distillation" for task in self._tasks]
         if self.method.teachers:
             names += [*map(teacher_name, self._tasks), "calibration"]
         return names

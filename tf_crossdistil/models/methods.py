@@ -1,9 +1,9 @@
 """The distillation methods: which parts of CrossDistil each of them has."""
 
-import difflib
 from dataclasses import dataclass
 
 from tf_crossdistil.errors import UsageError
+from tf_crossdistil.suggest import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,5 @@ def find_method(name: str) -> Method:
         UsageError: there is none; the nearest name is given.
     """
     if name not in METHODS:
-        nearest = difflib.get_close_matches(name, METHODS, n=1, cutoff=0.4)
-        hint = f"did you mean '{nearest[0]}'?" if nearest else f"known methods are {', '.join(METHODS)}"
-        raise UsageError(f"distillation.method: there is no method '{name}'; {hint}")
+        raise UsageError(f"distillation.method: there is no method '{name}'; {did_you_mean(name, METHODS)}")
     return METHODS[name]

@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.data.records import Columns, column_signature, feature_columns, label_matrix, split_batches
 from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.metrics.predictions import Predictions
 from tf_crossdistil.models.crossdistil import CrossDistilModel
-from tf_crossdistil.schema import TRUTH_PREFIX, PreparedData
+from tf_crossdistil.schema import TRUTH_PREFIX, PreparedData, Vocabulary
 
 BATCH_SIZE = 8192
 
@@ -46,6 +47,8 @@ class SplitPredictor:
             batches.append({name: values.numpy() for name, values in self._predict(columns).items()})
             progress(len(batches[-1]["labels"]))
         arrays = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+        if group_by := self._experiment.evaluation.group_by:
+            arrays["groups"] = _known_groups(arrays["groups"], data.metadata.vocabularies.get(group_by))
         return Predictions(self._experiment.task_names, **arrays)
 
     def _outputs(self, columns: Columns) -> dict[str, tf.Tensor]:
@@ -63,3 +66,10 @@ class SplitPredictor:
         if experiment.evaluation.group_by:
             outputs["groups"] = columns[experiment.evaluation.group_by]
         return outputs
+
+
+def _known_groups(ids: NDArray[np.int64], vocabulary: Vocabulary | None) -> NDArray[np.int64]:
+    """The ids `[rows]`, -1 for missing and out-of-vocabulary values, which strangers share; hashed ids have no such."""
+    if vocabulary is None:
+        return ids
+    return np.where((ids == 0) | (ids > vocabulary.size), -1, ids)

@@ -13,14 +13,14 @@ from tf_crossdistil.backbones.base import find_backbone
 from tf_crossdistil.config import EarlyStopping, Experiment
 from tf_crossdistil.data.training_batches import TrainingBatches
 from tf_crossdistil.errors import CrossDistilError
-from tf_crossdistil.metrics.summary import mean_metric, summarize
+from tf_crossdistil.metrics.summary import format_value, mean_metric, summarize
 from tf_crossdistil.models.crossdistil import CrossDistilModel
 from tf_crossdistil.models.methods import find_method
 from tf_crossdistil.models.predict import SplitPredictor
+from tf_crossdistil.models.run import Run, build, restore, weights_checkpoint
 from tf_crossdistil.schema import PreparedData, check_config_matches, check_same_schema
 from tf_crossdistil.training.optimizers import composite_optimizer
 from tf_crossdistil.training.progress import EpochProgress
-from tf_crossdistil.training.run import Run, build, weights_checkpoint
 
 # Whether a larger value of a metric is better.
 _LARGER_IS_BETTER = {"auc": True, "multi_auc": True, "log_loss": False}
@@ -59,15 +59,18 @@ def train(experiment: Experiment, data: PreparedData, directory: Path, console: 
     return _Training(run, experiment, data, console).run_epochs()
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Best:
-    """The best validation metric so far and when it was reached."""
+    """The best validation metric so far and when it was reached; epoch 0 before the first, None where it is undefined."""
 
-    value: float = math.nan
+    value: float | None = None
     epoch: int = 0
 
-    def improves(self, value: float, larger_is_better: bool) -> bool:
-        return math.isnan(self.value) or (value > self.value if larger_is_better else value < self.value)
+    def improves(self, value: float | None, larger_is_better: bool) -> bool:
+        """Whether a later epoch's value is better; the first epoch always is."""
+        if value is None or self.value is None:
+            return self.epoch == 0 or value is not None
+        return value > self.value if larger_is_better else value < self.value
 
 
 class _Training:
@@ -106,8 +109,9 @@ class _Training:
                 self._best.save(checkpoint_number=entry["epoch"])
             self._last.save(checkpoint_number=entry["epoch"])
             self._run.write_history(history)
+        value = format_value(best.value)
         self._console.print(
-            f"best validation {self._metric} {best.value:.4f} in epoch {best.epoch}; run kept in {self._run.directory}",
+            f"best validation {self._metric} {value} in epoch {best.epoch}; run kept in {self._run.directory}",
             highlight=False,
             soft_wrap=True,
         )
@@ -120,7 +124,7 @@ class _Training:
             finished = [path for path in self._last.checkpoints if path.endswith(f"-{len(history)}")]
             if not finished:
                 raise CrossDistilError(f"{self._run.checkpoints} lacks the checkpoint of epoch {len(history)}; train again")
-            self._last.checkpoint.restore(finished[0]).expect_partial()
+            restore(self._last.checkpoint, finished[0])
             self._console.print(f"resuming after epoch {len(history)}", highlight=False)
         return history
 
@@ -133,21 +137,21 @@ class _Training:
         return best
 
     def _is_stale(self, best: _Best, epochs: int) -> bool:
-        return self._stopping is not None and epochs - best.epoch > self._stopping.patience
+        return self._stopping is not None and epochs > 0 and epochs - best.epoch >= max(self._stopping.patience, 1)
 
     def _run_epoch(self, epoch: int) -> dict[str, Any]:
-        label = f"{self._experiment.name} {self._experiment.distillation.method}"
+        label = f"{self._experiment.name} {self._experiment.method_name}"
         with EpochProgress(self._console, label, epoch, self._batches.steps, self._batches.batch_size) as progress:
             fitted = self._model.fit(
                 self._batches.epoch(epoch), epochs=1, steps_per_epoch=self._batches.steps, verbose=0, callbacks=[progress]
             )
         losses = {name: float(values[0]) for name, values in fitted.history.items()}
-        self._check_finite(losses, epoch)
+        _check_finite(losses, epoch)
         rows = self._batches.steps * self._batches.batch_size
-        entry = {"epoch": epoch, "seconds": progress.seconds, "rows_per_second": rows / progress.seconds}
+        entry: dict[str, Any] = {"epoch": epoch, "seconds": progress.seconds, "rows_per_second": rows / progress.seconds}
         entry |= {name if name == "loss" else f"loss/{name}": value for name, value in losses.items()}
         entry |= self._validate()
-        validation = "  ".join(f"{metric} {entry[f'validation_{metric}']:.4f}" for metric in VALIDATION_METRICS)
+        validation = "  ".join(f"{metric} {format_value(entry[f'validation_{metric}'])}" for metric in VALIDATION_METRICS)
         self._console.print(
             f"{label} epoch {epoch}/{self._experiment.training.epochs}  loss {entry['loss']:.4f}  validation {validation}  "
             f"{entry['rows_per_second']:,.0f} rows/s",
@@ -156,22 +160,18 @@ class _Training:
         )
         return entry
 
-    def _check_finite(self, losses: dict[str, float], epoch: int) -> None:
-        for name, value in losses.items():
-            if not math.isfinite(value):
-                raise CrossDistilError(
-                    f"the loss '{name}' became {value} in epoch {epoch}; lower training.learning_rate or "
-                    f"training.embedding_learning_rate; the last good epoch is kept in {self._run.directory}"
-                )
-
-    def _validate(self) -> dict[str, float]:
-        if not self._data.rows("validation"):
-            raise CrossDistilError(
-                "the data has no validation rows, which choose the best epoch; check 'split' in the configuration"
-            )
-        predictions = self._predictor(self._data, "validation")
-        summary = summarize(self._experiment, predictions, "validation")
+    def _validate(self) -> dict[str, float | None]:
+        summary = summarize(self._experiment, self._predictor(self._data, "validation"), "validation")
         entry = {f"validation_{metric}": mean_metric(summary, metric) for metric in VALIDATION_METRICS}
         for task, metrics in summary["tasks"].items():
             entry |= {f"validation_{task}_{metric}": metrics[metric] for metric in VALIDATION_METRICS}
         return entry
+
+
+def _check_finite(losses: dict[str, float], epoch: int) -> None:
+    for name, value in losses.items():
+        if not math.isfinite(value):
+            raise CrossDistilError(
+                f"the loss '{name}' became {value} in epoch {epoch}; lower training.learning_rate or "
+                "training.embedding_learning_rate and train again, in another --run"
+            )

@@ -12,9 +12,9 @@ from tf_crossdistil.data.feature_lookup import FeatureLookup
 from tf_crossdistil.data.raw_features import parse_requests, request_signature
 from tf_crossdistil.data.records import Columns
 from tf_crossdistil.errors import CrossDistilError, UsageError
+from tf_crossdistil.export.warm_up import read_sample, write_warm_up
 from tf_crossdistil.models.ranking_network import RankingNetwork
-from tf_crossdistil.training.run import Run
-from tf_crossdistil.warm_up import read_sample, write_warm_up
+from tf_crossdistil.models.run import Run
 
 SERVING_SIGNATURE = "serving_default"
 EXAMPLES_SIGNATURE = "predict_examples"
@@ -78,18 +78,18 @@ def export(run: Run, target: Path, version: int | None = None) -> Exported:
     if destination.exists():
         raise UsageError(f"{destination} exists already; give another --version, or none for the next one")
     model = run.load_best()
-    served = ServedModel(model.network, run.experiment, run.vocabularies)
     # TF Serving polls the folder for numbers only, so a name like this is never loaded.
     aside = target / f".{version}.partial"
     try:
         shutil.rmtree(aside, ignore_errors=True)
         target.mkdir(parents=True, exist_ok=True)
+        served = ServedModel(model.network, run.experiment, run.vocabularies)
         tf.saved_model.save(served, str(aside), signatures=served.served_signatures)
         write_warm_up(aside, target.name, run.experiment, read_sample(run.sample_file))
         aside.rename(destination)
     except OSError as error:
         shutil.rmtree(aside, ignore_errors=True)
-        raise CrossDistilError(f"cannot write the model to {destination}: {error.strerror}") from error
+        raise CrossDistilError(f"cannot export to {destination}: {error.filename or target}: {error.strerror}") from error
     size = sum(path.stat().st_size for path in destination.rglob("*") if path.is_file())
     return Exported(destination, len(served.student_variables), size)
 

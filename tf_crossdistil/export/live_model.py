@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tf_crossdistil.data.feature_lookup import FeatureLookup
 from tf_crossdistil.data.raw_features import raw_dtype
-from tf_crossdistil.training.run import Run
+from tf_crossdistil.models.run import Run
 
 
 def live_probabilities(run: Run, rows: list[dict[str, Any]]) -> dict[str, NDArray[np.float32]]:

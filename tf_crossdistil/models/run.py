@@ -15,7 +15,8 @@ from typing import Any
 import tensorflow as tf
 import yaml
 
-from tf_crossdistil.config import Experiment, load_config
+from tf_crossdistil.config import Experiment
+from tf_crossdistil.config_file import load_config
 from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.models.crossdistil import CrossDistilModel
 from tf_crossdistil.schema import METADATA_FILE, SAMPLE_FILE, Metadata, PreparedData, read_document
@@ -51,7 +52,8 @@ class Run:
             text = yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False)
             (directory / "config.yaml").write_text(text, encoding="utf-8")
         except OSError as error:
-            raise CrossDistilError(f"cannot write the run to {directory}: {error.strerror}") from error
+            shutil.rmtree(directory, ignore_errors=True)
+            raise CrossDistilError(f"cannot start a run in {directory}: {error.filename}: {error.strerror}") from error
         return cls(directory, experiment, data.metadata)
 
     @classmethod
@@ -100,7 +102,10 @@ class Run:
     def history(self) -> list[dict[str, Any]]:
         """One entry an epoch; empty before the first ends."""
         path = self.directory / "history.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+        try:
+            return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+        except ValueError as error:
+            raise CrossDistilError(f"{path} is damaged: {error}; train again, in another --run") from error
 
     def write_history(self, history: list[dict[str, Any]]) -> None:
         """Replaces `history.json` at once, so that a reader never sees half of it."""
@@ -112,14 +117,14 @@ class Run:
         """The model with the weights of its best epoch.
 
         Raises:
-            CrossDistilError: no epoch has ended yet.
+            CrossDistilError: no epoch has ended yet, or the checkpoint is damaged.
         """
         checkpoint = tf.train.latest_checkpoint(str(self.checkpoints / "best"))
         if checkpoint is None:
             raise CrossDistilError(f"{self.directory} has no finished epoch yet; go on with `crossdistil train --resume`")
         model = CrossDistilModel(self.experiment, self.metadata)
         build(model, self.experiment)
-        weights_checkpoint(model).restore(checkpoint).assert_existing_objects_matched().expect_partial()
+        restore(weights_checkpoint(model), checkpoint)
         return model
 
 
@@ -127,6 +132,19 @@ def build(model: CrossDistilModel, experiment: Experiment) -> None:
     """Creates all variables of a model by one call on a row of zeros."""
     dtypes = {feature.name: tf.float32 if feature.kind == "numeric" else tf.int64 for feature in experiment.features}
     model({name: tf.zeros([1], dtype) for name, dtype in dtypes.items()})
+
+
+def restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
+    """Reads a checkpoint into objects.
+
+    Raises:
+        CrossDistilError: the files are damaged or belong to another model.
+    """
+    try:
+        # A part that the objects create later, such as an optimizer's slots, is filled in then.
+        checkpoint.restore(path).assert_existing_objects_matched().expect_partial()
+    except (tf.errors.OpError, AssertionError, IndexError, ValueError) as error:
+        raise CrossDistilError(f"the checkpoint {path} is damaged; train again, in another --run") from error
 
 
 def weights_checkpoint(model: CrossDistilModel) -> tf.train.Checkpoint:

@@ -1,0 +1,86 @@
+"""What the client makes of values: the text and the numbers that preparing data makes of the same values."""
+
+import math
+import warnings
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.columns import canonical
+from serving.client import PredictionError
+from serving.columns import to_columns
+
+COLUMNS = st.one_of(
+    *(
+        st.lists(st.none() | values)
+        for values in (
+            st.integers(-(2**63), 2**63 - 1),
+            st.floats(),
+            st.floats(width=32).map(np.float32),
+            st.sampled_from([2.0**53, -(2.0**53), 2.0**53 - 1, -0.0]) | st.integers(-30, 30).map(lambda e: 1.5 * 10.0**e),
+            st.booleans(),
+            st.text() | st.text("a \t\n\v\f\r\u00a0"),
+            st.text("\u00e9b \n").map(str.encode),
+            st.decimals(-(10**9), 10**9, places=4),
+        )
+    )
+)
+
+
+def texts(values: list[Any]) -> list[str]:
+    return to_columns({"author": values}, {"author": "DT_STRING"})["author"].tolist()
+
+
+def numbers(values: list[Any]) -> list[float]:
+    return to_columns({"duration": values}, {"duration": "DT_FLOAT"})["duration"].tolist()
+
+
+@given(COLUMNS)
+def test_text_is_that_of_prepared_data(values: list[Any]) -> None:
+    assert texts(values) == canonical(pa.array(values)).to_pylist()
+
+
+def test_text_of_each_kind() -> None:
+    values = [
+        None,
+        math.nan,
+        True,
+        np.False_,
+        7,
+        np.int64(-7),
+        3.0,
+        0.7,
+        1e-9,
+        1e300,
+        np.float32(0.5),
+        " a ",
+        b"b",
+        Decimal("1.50"),
+    ]
+    expected = ["", "", "true", "false", "7", "-7", "3", "0.7", "1e-9", "1e+300", "0.5", "a", "b", "1.50"]
+    assert texts(values) == expected
+
+
+@pytest.mark.parametrize("value", ["\ud800", b"\xff", ["a"], {}, 1j])
+def test_what_is_no_text(value: Any) -> None:
+    with pytest.raises(PredictionError, match="'author' must be text, a number or a boolean; row 2 has"):
+        texts(["a", value])
+
+
+def test_numbers_of_each_kind() -> None:
+    values = [1, 1.5, np.float32(0.5), True, np.False_, Decimal("2.5"), 3.4e38]
+    assert numbers(values) == [1, 1.5, 0.5, 1, 0, 2.5, float(np.float32(3.4e38))]
+    assert all(map(math.isnan, numbers([None, math.nan, np.float32("nan")])))
+
+
+@pytest.mark.parametrize("value", [1e39, -1e39, 10**400, math.inf, -math.inf, np.float32("inf"), "1", [1.0]])
+def test_what_is_no_number_that_a_model_takes(value: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(PredictionError, match=r"'duration' must be a number within float32's range .*; row 2 has"):
+            numbers([1.0, value])

@@ -1,0 +1,1 @@
+"""The student-only SavedModel, its warm-up file, and what it is checked against."""
