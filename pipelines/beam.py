@@ -2,13 +2,28 @@
 
 import logging
 
-logging.disable(logging.WARNING)
+_disabled = logging.root.manager.disable
+logging.disable(max(_disabled, logging.WARNING))
 try:
     import apache_beam as beam
     from apache_beam.io.filesystem import BeamIOError, CompressionTypes
     from apache_beam.io.filesystems import FileSystems
-    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+    from apache_beam.runners.runner import create_runner
+    from apache_beam.transforms.environments import SubprocessSDKEnvironment
 finally:
-    logging.disable(logging.NOTSET)
+    logging.disable(_disabled)
 
-__all__ = ["BeamIOError", "CompressionTypes", "FileSystems", "PipelineOptions", "beam"]
+__all__ = [
+    "BeamIOError",
+    "CompressionTypes",
+    "DirectOptions",
+    "FileSystems",
+    "FnApiRunner",
+    "PipelineOptions",
+    "StandardOptions",
+    "SubprocessSDKEnvironment",
+    "beam",
+    "create_runner",
+]

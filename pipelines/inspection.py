@@ -2,18 +2,34 @@
 
 from collections.abc import Mapping
 
+from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.table import Table
 
 from tf_crossdistil.config import SPLITS
-from tf_crossdistil.schema import NEARLY_EMPTY_ROWS, Metadata, PreparedData
+from tf_crossdistil.errors import CrossDistilError
+from tf_crossdistil.schema import METADATA_FILE, NEARLY_EMPTY_ROWS, Metadata, PreparedData
 from tf_crossdistil.tags import all_tags
 
 
+class _Task(BaseModel):
+    name: str
+
+
+class _Config(BaseModel):
+    """The part of a configuration that is shown; the others may be those of another version."""
+
+    tasks: list[_Task]
+
+
 def show_prepared(data: PreparedData, console: Console) -> None:
-    """Prints counts by split and tag, positive rates, vocabularies, numeric statistics, dead letters and warnings."""
+    """Prints counts by split and tag, positive rates, vocabularies, numeric statistics, dead letters and warnings.
+
+    Raises:
+        CrossDistilError: the metadata is damaged.
+    """
     metadata = data.metadata
-    tasks = [task["name"] for task in metadata.config["tasks"]]
+    tasks = _task_names(metadata)
     size = sum(entry.bytes for entry in data.manifest.files)
     console.print(
         f"[bold]{metadata.name}[/bold]: {metadata.rows_out:,} of {metadata.rows_in:,} rows "
@@ -36,7 +52,7 @@ def show_prepared(data: PreparedData, console: Console) -> None:
 
 def warnings(metadata: Metadata) -> list[str]:
     """A sentence for every label combination that training will hardly see, and for every split without rows."""
-    tasks = [task["name"] for task in metadata.config["tasks"]]
+    tasks = _task_names(metadata)
     training = metadata.counts.get(SPLITS[0], {})
     result = []
     for tag in all_tags(len(tasks)):
@@ -49,6 +65,17 @@ def warnings(metadata: Metadata) -> list[str]:
             )
     result += [f"the {split} split has no row" for split in SPLITS[1:] if not metadata.counts.get(split)]
     return result
+
+
+def _task_names(metadata: Metadata) -> list[str]:
+    try:
+        return [task.name for task in _Config.model_validate(metadata.config).tasks]
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in ("config", *first["loc"]))
+        raise CrossDistilError(
+            f"{METADATA_FILE} of run {metadata.run} is damaged: {where} {first['msg'].lower()}; make it again"
+        ) from error
 
 
 def _count(number: int, noun: str) -> str:

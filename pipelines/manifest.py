@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +32,8 @@ from tf_crossdistil.tags import tag_labels
 
 SAMPLE_ROWS = 256
 _ID_DIGITS = 12
+_REMOVALS = 5
+_SECONDS_BETWEEN_REMOVALS = 0.1
 
 
 def run_id(experiment: Experiment, inputs: Sequence[InputInfo]) -> str:
@@ -52,10 +55,12 @@ class Run:
         self.directory = output / f"{RUN_PREFIX}{identity}"
         self._output = output
 
-    @property
-    def complete(self) -> bool:
-        """Whether an earlier run has made it all."""
-        return (self.directory / SUCCESS_FILE).is_file()
+    def finished(self) -> PreparedData | None:
+        """What an earlier run has made, or None where it did not finish or its files are damaged by now."""
+        try:
+            return PreparedData.open(self.directory)
+        except CrossDistilError:
+            return None
 
     def begin(self) -> None:
         """Makes the directory, without what a run that did not finish may have left there.
@@ -69,8 +74,13 @@ class Run:
 
     def discard(self) -> None:
         """Removes what there is of the run; workers that still run then fail at their next file."""
-        if self.directory.exists():
-            shutil.rmtree(self.directory)
+        # Until the directory itself is gone, they may add files behind the back of the removal.
+        for _ in range(_REMOVALS):
+            shutil.rmtree(self.directory, ignore_errors=True)
+            if not self.directory.exists():
+                return
+            time.sleep(_SECONDS_BETWEEN_REMOVALS)
+        shutil.rmtree(self.directory)
 
     def publish(self, experiment: Experiment, inputs: Sequence[InputInfo], ranges: int) -> PreparedData:
         """Writes sample, metadata and manifest, and last `_SUCCESS` and `LATEST`.

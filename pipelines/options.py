@@ -8,14 +8,10 @@ from contextlib import redirect_stderr
 from typing import NoReturn
 
 from pipelines.beam import PipelineOptions
+from pipelines.runners import DEFAULT_RUNNER, checked_runner
 from tf_crossdistil.errors import UsageError
 
 DEFAULT_MAX_BAD_FRACTION = 0.01
-
-_DEFAULT_RUNNER = "FnApiRunner"
-# DirectRunner first tries to download another engine and falls back silently, so the runner behind it is named.
-_REPLACED_RUNNERS = {"DirectRunner": "FnApiRunner"}
-_REFUSED_RUNNERS = {"DaskRunner": "it runs only the last branch of a pipeline and reports success, so data would be lost"}
 
 
 class RaisingParser(argparse.ArgumentParser):
@@ -51,7 +47,7 @@ def beam_options(arguments: Sequence[str]) -> PipelineOptions:
     """Beam's options from its command line, with the runner named.
 
     Raises:
-        UsageError: an option or its value is none that Beam knows, or the runner loses data.
+        UsageError: an option or its value is none that Beam knows, or the runner cannot be used.
     """
     parsers: list[argparse.ArgumentParser] = []
     PipelineOptions([]).get_all_options(add_extra_args_fn=parsers.append)
@@ -69,7 +65,4 @@ def beam_options(arguments: Sequence[str]) -> PipelineOptions:
         nearest = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {nearest[0]}?" if nearest else ""
         raise UsageError(f"'{name}' is no option of ours or of Beam{hint}")
-    runner = (parsed.runner or _DEFAULT_RUNNER).rpartition(".")[2]
-    if runner in _REFUSED_RUNNERS:
-        raise UsageError(f"{runner} cannot be used: {_REFUSED_RUNNERS[runner]}; leave --runner out to use {_DEFAULT_RUNNER}")
-    return PipelineOptions(list(arguments), runner=_REPLACED_RUNNERS.get(runner, parsed.runner or _DEFAULT_RUNNER))
+    return PipelineOptions(list(arguments), runner=checked_runner(parsed.runner or DEFAULT_RUNNER))

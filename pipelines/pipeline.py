@@ -5,20 +5,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.beam import PipelineOptions, beam
+from pipelines.beam import PipelineOptions, StandardOptions, beam
 from pipelines.blocks import InputRange
 from pipelines.dead_letters import dead_letters
 from pipelines.failures import has_failed, raise_failure, recorded_failure
+from pipelines.interrupts import kept_interrupt
 from pipelines.manifest import SAMPLE_ROWS
 from pipelines.progress import RowCounter
 from pipelines.records import RowEncoder
 from pipelines.reports import RangeReport, SurveyReport, write_range
+from pipelines.runners import make_runner
 from pipelines.settle import read_vocabularies, settle
 from pipelines.sink import GzipWriters
 from pipelines.sources import make_reader
 from pipelines.survey import Survey
 from pipelines.validate import Validator
 from tf_crossdistil.config import Experiment
+from tf_crossdistil.errors import CrossDistilError
 
 
 @dataclass(frozen=True)
@@ -135,19 +138,35 @@ def run_pipeline(job: Job, options: PipelineOptions) -> None:
     """Builds the graph and runs it to its end.
 
     Raises:
-        CrossDistilError: a worker gave up; the sentence is the worker's.
+        CrossDistilError: a worker gave up, then the sentence is the worker's; or the runner failed.
+        KeyboardInterrupt: SIGINT came, whatever the runner made of it.
     """
-    with beam.Pipeline(options=options) as pipeline:
-        survey = (
-            pipeline
-            | "ranges to survey" >> beam.Create(job.ranges)
-            | "survey" >> beam.ParDo(SurveyRange(job))
-            | "merge" >> beam.CombineGlobally(MergeSurveys(job.experiment))
-            | "settle" >> beam.Map(settle_or_fail, job)
-        )
-        _ = (
-            pipeline
-            | "ranges to encode" >> beam.Create(job.ranges)
-            | "encode" >> beam.ParDo(EncodeRange(job), beam.pvalue.AsSingleton(survey))
-        )
+    with kept_interrupt():
+        try:
+            with beam.Pipeline(runner=make_runner(options), options=options) as pipeline:
+                _build(pipeline, job)
+        except Exception as error:
+            runner = options.view_as(StandardOptions).runner
+            raise CrossDistilError(f"the runner {runner} failed: {_gist(error)}") from error
     raise_failure(job.run)
+
+
+def _build(pipeline: beam.Pipeline, job: Job) -> None:
+    survey = (
+        pipeline
+        | "ranges to survey" >> beam.Create(job.ranges)
+        | "survey" >> beam.ParDo(SurveyRange(job))
+        | "merge" >> beam.CombineGlobally(MergeSurveys(job.experiment))
+        | "settle" >> beam.Map(settle_or_fail, job)
+    )
+    _ = (
+        pipeline
+        | "ranges to encode" >> beam.Create(job.ranges)
+        | "encode" >> beam.ParDo(EncodeRange(job), beam.pvalue.AsSingleton(survey))
+    )
+
+
+def _gist(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # Where a worker's traceback is part of the message, its last line says what happened.
+    return " ".join(lines[-1:] if any("Traceback" in line for line in lines) else lines) or type(error).__name__

@@ -16,7 +16,8 @@ from pipelines.pipeline import Job, run_pipeline
 from pipelines.progress import shown_progress
 from pipelines.sources import find_inputs, make_reader, plan_ranges
 from pipelines.validate import Validator
-from tf_crossdistil.config import Experiment, load_config
+from tf_crossdistil.config import Experiment
+from tf_crossdistil.config_file import load_config
 from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.schema import PreparedData
 
@@ -76,13 +77,15 @@ def prepare(
     options = beam_options(beam_arguments)
     console = Console(stderr=True, quiet=quiet)
     logging.getLogger("apache_beam").setLevel(logging.ERROR if quiet else logging.WARNING)
+    for step in ("common", "worker"):
+        # Every exception of a worker is logged there with its traceback, before it is raised here.
+        logging.getLogger(f"apache_beam.runners.{step}").setLevel(logging.CRITICAL)
     files = find_inputs(inputs)
     run = Run(Path(output), run_id(experiment, files))
-    if run.complete:
+    if earlier := run.finished():
         run.make_latest()
-        data = PreparedData.open(run.directory)
         console.print(f"inputs and configuration are those of {run.directory}; nothing to do", highlight=False, soft_wrap=True)
-        return data
+        return earlier
     reader = make_reader(experiment.source, Validator(experiment).columns)
     job = Job(experiment, run.directory, tuple(plan_ranges(reader, files)), max_bad_fraction)
     run.begin()

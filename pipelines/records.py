@@ -32,25 +32,29 @@ class FeatureEncoder(ABC):
 
 
 class _TextEncoder(FeatureEncoder):
-    def __init__(self, name: str, ids: int, look_up: Callable[[Any], NDArray[np.generic]]) -> None:
-        self.field = Field(name, "int64", ids - 1)
+    def __init__(
+        self, feature: CategoricalFeature | HashedFeature, ids: int, look_up: Callable[[Any], NDArray[np.generic]]
+    ) -> None:
+        self.field = Field(feature.name, "int64", ids - 1)
+        self._source = feature.source_column
         self._look_up = look_up
 
     def column(self, rows: Rows) -> NDArray[np.generic]:
-        texts = rows.texts[self.field.name]
+        texts = rows.texts[self._source]
         return self._look_up(texts.values)[texts.codes]
 
     def raw(self, rows: Rows, chosen: NDArray[np.int64]) -> list[str]:
-        return rows.texts[self.field.name].take(chosen).to_pylist()
+        return rows.texts[self._source].take(chosen).to_pylist()
 
 
 class _NumberEncoder(FeatureEncoder):
-    def __init__(self, name: str, default: float) -> None:
-        self.field = Field(name, "float")
-        self._default = default
+    def __init__(self, feature: NumericFeature) -> None:
+        self.field = Field(feature.name, "float")
+        self._source = feature.source_column
+        self._default = feature.default
 
     def column(self, rows: Rows) -> NDArray[np.generic]:
-        numbers = rows.numbers[self.field.name]
+        numbers = rows.numbers[self._source]
         return np.where(numbers.missing, self._default, numbers.values)
 
     def raw(self, rows: Rows, chosen: NDArray[np.int64]) -> list[float]:
@@ -59,15 +63,15 @@ class _NumberEncoder(FeatureEncoder):
 
 def _categorical(feature: CategoricalFeature, vocabularies: Mapping[str, Any]) -> FeatureEncoder:
     values = vocabularies[feature.name]
-    return _TextEncoder(feature.name, categorical_ids(feature, len(values)), Lookup(values, feature.oov_buckets).ids)
+    return _TextEncoder(feature, categorical_ids(feature, len(values)), Lookup(values, feature.oov_buckets).ids)
 
 
 def _hashed(feature: HashedFeature, vocabularies: Mapping[str, Any]) -> FeatureEncoder:
-    return _TextEncoder(feature.name, feature.buckets, lambda values: fingerprint64(values) % np.uint64(feature.buckets))
+    return _TextEncoder(feature, feature.buckets, lambda values: fingerprint64(values) % np.uint64(feature.buckets))
 
 
 def _numeric(feature: NumericFeature, vocabularies: Mapping[str, Any]) -> FeatureEncoder:
-    return _NumberEncoder(feature.name, feature.default)
+    return _NumberEncoder(feature)
 
 
 ENCODERS: dict[str, Callable[[Any, Mapping[str, Any]], FeatureEncoder]] = {

@@ -11,7 +11,7 @@ from pipelines.reports import SurveyReport, write_survey
 from pipelines.sink import write_file
 from pipelines.survey import Survey
 from pipelines.vocabulary import parse_vocabulary, vocabulary_bytes
-from tf_crossdistil.config import CategoricalFeature, Experiment
+from tf_crossdistil.config import CategoricalFeature, Experiment, NumericFeature
 from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.schema import Vocabulary
 
@@ -31,7 +31,7 @@ def settle(
     vocabularies, files = {}, []
     for feature in experiment.features:
         if isinstance(feature, CategoricalFeature):
-            values = survey.values[feature.name].vocabulary(feature)
+            values = survey.values[feature.source_column].vocabulary(feature)
             entry = write_file(run, _vocabulary_path(feature.name), vocabulary_bytes(values))
             files.append(entry)
             vocabularies[feature.name] = Vocabulary(
@@ -41,7 +41,9 @@ def settle(
         rows=rows,
         rows_before=rows_before,
         vocabularies=vocabularies,
-        numeric={name: moments.statistics() for name, moments in survey.moments.items()},
+        numeric={
+            f.name: survey.moments[f.source_column].statistics() for f in experiment.features if isinstance(f, NumericFeature)
+        },
         files=files,
     )
     write_survey(run, report)

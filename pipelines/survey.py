@@ -29,6 +29,7 @@ class RangeSummary:
 class Survey:
     """Merged findings; `values`, `moments` and `positives` are over good rows of the training split.
 
+    `values` and `moments` go by column of the logs, which several features may read.
     `positives` `[tasks]` and `training_rows` tell whether every task can be learnt.
     """
 
@@ -42,8 +43,8 @@ class Survey:
     def empty(cls, experiment: Experiment) -> "Survey":
         """What is known before any row."""
         return cls(
-            values={f.name: ValueCounts() for f in experiment.features if isinstance(f, CategoricalFeature)},
-            moments={f.name: Moments() for f in experiment.features if isinstance(f, NumericFeature)},
+            values={f.source_column: ValueCounts() for f in experiment.features if isinstance(f, CategoricalFeature)},
+            moments={f.source_column: Moments() for f in experiment.features if isinstance(f, NumericFeature)},
             positives=np.zeros(len(experiment.tasks), np.int64),
         )
 
@@ -58,19 +59,19 @@ class Survey:
         summary.reasons.update(count_reasons(block, rows))
         summary.first_bad = summary.first_bad or first_bad(block, rows)
         training = rows.good & (rows.splits == _TRAIN)
-        for name, values in self.values.items():
-            values.add(rows.texts[name], training)
-        for name, moments in self.moments.items():
-            moments.add(rows.numbers[name], training)
+        for column, values in self.values.items():
+            values.add(rows.texts[column], training)
+        for column, moments in self.moments.items():
+            moments.add(rows.numbers[column], training)
         self.positives = self.positives + rows.labels[training].sum(axis=0, dtype=np.int64)
         self.training_rows += int(np.count_nonzero(training))
 
     def merge(self, other: "Survey") -> None:
         """Takes in the findings of other ranges."""
         self.ranges.update(other.ranges)
-        for name, values in self.values.items():
-            values.merge(other.values[name])
-        for name, moments in self.moments.items():
-            moments.merge(other.moments[name])
+        for column, values in self.values.items():
+            values.merge(other.values[column])
+        for column, moments in self.moments.items():
+            moments.merge(other.moments[column])
         self.positives = self.positives + other.positives
         self.training_rows += other.training_rows

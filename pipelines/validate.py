@@ -51,9 +51,9 @@ class Validator:
 
     def __init__(self, experiment: Experiment) -> None:
         self._experiment = experiment
-        numeric = [feature.name for feature in experiment.features if isinstance(feature, NumericFeature)]
+        numeric = [feature.source_column for feature in experiment.features if isinstance(feature, NumericFeature)]
         truths = [task.truth for task in experiment.tasks if task.truth]
-        self._texts = [feature.name for feature in experiment.features if feature.name not in numeric]
+        self._texts = [feature.source_column for feature in experiment.features if not isinstance(feature, NumericFeature)]
         self._texts += split_texts(experiment.split)
         self._required = dict.fromkeys([*truths, *split_numbers(experiment.split)])
         self._numbers = dict.fromkeys([*numeric, *self._required])

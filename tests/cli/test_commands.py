@@ -227,3 +227,25 @@ def test_true_probabilities_must_have_been_prepared(crossdistil, prepared, confi
     code, _, err = crossdistil("train", tmp_path / "truth.yaml", "--data", prepared.directory, "--run", tmp_path / "run")
     assert code == 1
     assert "prepared without the true probabilities of task 'finish'" in err
+
+
+def test_ctrl_c_that_a_library_swallows_ends_the_process_all_the_same(tmp_path):
+    script = """import time
+from tf_crossdistil.cli import app, main
+main._GRACE_SECONDS = 0.5
+def deaf():
+    print("ready", flush=True)
+    while True:
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:
+            pass
+app.app = deaf
+main.main()
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert err.startswith("interrupted; ")

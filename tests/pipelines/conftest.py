@@ -1,11 +1,14 @@
 """Small configurations and logs that several tests prepare."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from tf_crossdistil.config import Experiment, parse_config
+from tf_crossdistil.config import Experiment
+from tf_crossdistil.config_file import parse_config
 
 TASKS = [{"name": "finish", "column": "finish"}, {"name": "like", "column": "like"}]
 FEATURES = [{"name": "user", "kind": "categorical"}]
@@ -20,3 +23,14 @@ def experiment() -> Callable[..., Experiment]:
         return parse_config({**defaults, **sections}, "test")
 
     return make
+
+
+@pytest.fixture
+def write_config(tmp_path: Path, experiment: Callable[..., Experiment]) -> Callable[[dict | None], Path]:
+    def write(sections: dict | None) -> Path:
+        path = tmp_path / "config.yaml"
+        keep = {"name", "tasks", "features", "split", "source"}
+        path.write_text(yaml.safe_dump({**experiment().model_dump(mode="json", include=keep), **(sections or {})}))
+        return path
+
+    return write

@@ -2,7 +2,9 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -10,10 +12,12 @@ from rich.console import Console
 from pipelines.inspection import show_prepared
 from pipelines.preprocess import prepare
 from tf_crossdistil.config import Experiment
+from tf_crossdistil.errors import CrossDistilError
+from tf_crossdistil.schema import PreparedData
 
 
 @pytest.fixture(scope="module")
-def shown(experiment: Callable[..., Experiment], tmp_path_factory: pytest.TempPathFactory) -> str:
+def data(experiment: Callable[..., Experiment], tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
     folder: Path = tmp_path_factory.mktemp("inspection")
     rows = ["1,1,5"] * 40 + ["0,0,7.5"] * 60 + ["1,0,"] * 5 + ["2,0,1"]
     (folder / "logs.csv").write_text("user,finish,like,age\n" + "".join(f"u{n % 9},{row}\n" for n, row in enumerate(rows)))
@@ -22,7 +26,11 @@ def shown(experiment: Callable[..., Experiment], tmp_path_factory: pytest.TempPa
         features=[{"name": "user", "kind": "categorical"}, {"name": "age", "kind": "numeric"}],
         split={"by": "hash", "key": ["user"], "fractions": [1, 0, 0]},
     )
-    data = prepare(config, [f"{folder}/logs.csv"], folder / "prepared", max_bad_fraction=0.1, quiet=True)
+    return prepare(config, [f"{folder}/logs.csv"], folder / "prepared", max_bad_fraction=0.1, quiet=True)
+
+
+@pytest.fixture(scope="module")
+def shown(data: PreparedData) -> str:
     text = io.StringIO()
     show_prepared(data, Console(file=text, width=120))
     return text.getvalue()
@@ -49,3 +57,10 @@ def test_warnings_name_thin_strata_and_empty_splits(shown: str) -> None:
     ]
     assert "has no training row" in warnings[0] and "has only 5 training rows" in warnings[1]
     assert warnings[2:] == ["warning: the validation split has no row", "warning: the test split has no row"]
+
+
+@pytest.mark.parametrize("config", [{}, {"tasks": None}, {"tasks": ["finish"]}, {"tasks": [{"column": "finish"}]}])
+def test_a_damaged_configuration_is_one_sentence(data: PreparedData, config: dict[str, Any]) -> None:
+    damaged = replace(data, metadata=data.metadata.model_copy(update={"config": config}))
+    with pytest.raises(CrossDistilError, match=r"metadata\.json of run \w+ is damaged: config\.tasks.*; make it again"):
+        show_prepared(damaged, Console(quiet=True))

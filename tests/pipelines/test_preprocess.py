@@ -5,7 +5,6 @@ import gzip
 import hashlib
 import json
 import random
-import shutil
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -238,8 +237,8 @@ def test_every_mode_gives_the_same_bytes(
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_same_bytes(
-    logs: Path, config: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_two_processes_give_the_same_bytes_in_silence(
+    logs: Path, config: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     # Other processes do not see what this one has patched, so both run with the sizes as they are.
     monkeypatch.setattr(csv_source, "RANGE_BYTES", RANGE_BYTES)
@@ -248,30 +247,47 @@ def test_two_processes_give_the_same_bytes(
     prepare(config, [f"{logs}/*.csv"], tmp_path / "two", arguments, quiet=True)
     prepare(config, [f"{logs}/*.csv"], tmp_path / "one", quiet=True)
     assert contents(tmp_path / "two") == contents(tmp_path / "one")
+    assert capfd.readouterr() == ("", "")
 
 
-def test_a_complete_run_is_not_made_again(
-    data: PreparedData, logs: Path, config: Experiment, capsys: pytest.CaptureFixture[str]
-) -> None:
-    latest = data.directory.parent / "LATEST"
-    before = latest.read_text()
-    latest.write_text("another\n")
-    marks = {path: path.stat().st_mtime_ns for path in data.directory.rglob("*")}
-    retrained = config.model_copy(update={"training": config.training.model_copy(update={"epochs": 99})})
-    assert prepare(retrained, [f"{logs}/*.csv"], data.directory.parent) == data
-    assert "nothing to do" in capsys.readouterr().err
-    assert latest.read_text() == before
-    assert {path: path.stat().st_mtime_ns for path in data.directory.rglob("*")} == marks
-
-
-def test_what_a_killed_run_left_is_removed_first(data: PreparedData, logs: Path, config: Experiment, tmp_path: Path) -> None:
-    shutil.copytree(data.directory.parent, tmp_path, dirs_exist_ok=True)
-    run = tmp_path / data.directory.name
-    (run / "_SUCCESS").unlink()
-    (run / "train" / "tag=00" / "part-99999.tfrecord.gz").write_bytes(b"half")
-    (run / ".part-00000.tmp").write_bytes(b"half")
-    prepare(config, [f"{logs}/*.csv"], tmp_path, quiet=True)
-    assert contents(tmp_path) == contents(data.directory.parent)
+def test_features_have_names_of_their_own(experiment: Callable[..., Experiment], tmp_path: Path) -> None:
+    """Two features may read one column; only the logs go by the column."""
+    rows = [(f"u{row % 7}", ["", "1.5", "30"][row % 3], row % 2, row % 3 == 0) for row in range(60)]
+    lines = [f"{user},{age},{finish},{like:d}" for user, age, finish, like in rows]
+    (tmp_path / "logs.csv").write_text("\n".join(["who,years,finish,like", *lines]))
+    features = [
+        {"name": "user", "column": "who", "kind": "categorical"},
+        {"name": "bucket", "column": "who", "kind": "hashed", "buckets": 9},
+        {"name": "age", "column": "years", "kind": "numeric", "default": 7},
+        {"name": "age_or_none", "column": "years", "kind": "numeric"},
+        {"name": "age_group", "column": "years", "kind": "categorical"},
+    ]
+    config = experiment(features=features, split={"by": "hash", "key": ["who"], "fractions": [1, 0, 0]})
+    data = prepare(config, [f"{tmp_path}/logs.csv"], tmp_path / "prepared", quiet=True)
+    vocabularies = {name: data.vocabulary_file(name).read_text().splitlines() for name in data.metadata.vocabularies}
+    assert {name: set(values) for name, values in vocabularies.items()} == {
+        "user": {f"u{row}" for row in range(7)},
+        "age_group": {"1.5", "30"},
+    }
+    assert [data.metadata.numeric[name].missing for name in ("age", "age_or_none")] == [20, 20]
+    expected = [
+        {"user": user, "bucket": user, "age": float(age or 7), "age_or_none": float(age or 0), "age_group": age}
+        for user, age, _, _ in rows
+    ]
+    assert [json.loads(line) for line in (data.directory / "sample.jsonl").read_text().splitlines()] == expected
+    assert records(data, "train", "10") == [
+        {
+            "user": vocabularies["user"].index(rows[row][0]) + 1,
+            "bucket": int(tf.strings.to_hash_bucket_fast(rows[row][0], 9)),
+            "age": expected[row]["age"],
+            "age_or_none": expected[row]["age_or_none"],
+            "age_group": ["", *vocabularies["age_group"]].index(rows[row][1]),
+            "finish": 1.0,
+            "like": 0.0,
+        }
+        for row in range(len(rows))
+        if rows[row][2:] == (1, False)
+    ]
 
 
 def test_importing_the_pipelines_loads_no_tensorflow() -> None:

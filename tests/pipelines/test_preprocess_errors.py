@@ -1,11 +1,8 @@
 """Wrong use and bad input: one sentence, an exit code, and nothing that a reader would open."""
 
 import gzip
-import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +10,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import yaml
 
-from pipelines.manifest import Run
+from pipelines.beam import FnApiRunner
+from pipelines.options import beam_options
 from pipelines.preprocess import main
-from tf_crossdistil.config import Experiment
+from pipelines.runners import make_runner
 
 GOOD = "user,finish,like\n" + "".join(f"u{row % 40},{row % 2},{row % 3 == 0:d}\n" for row in range(200))
 
@@ -69,23 +66,20 @@ CASES = {
     "bad fraction out of range": Case(GOOD, ["between 0 and 1"], arguments=("--max-bad-fraction", "2"), exit_code=2),
     "bad fraction no number": Case(GOOD, ["invalid float"], arguments=("--max-bad-fraction", "few"), exit_code=2),
     "Dask": Case(GOOD, ["DaskRunner", "data would be lost"], arguments=("--runner", "DaskRunner"), exit_code=2),
+    "unknown runner": Case(GOOD, ["--runner Foo", "FnApiRunner, "], arguments=("--runner", "Foo"), exit_code=2),
+    "runner of no module": Case(GOOD, ["--runner foo.Bar"], arguments=("--runner", "foo.Bar"), exit_code=2),
+    "runner of no class": Case(GOOD, ["--runner json.Bar"], arguments=("--runner", "json.Bar"), exit_code=2),
+    "runner without its options": Case(
+        GOOD,
+        ["the runner KafkaStreamsRunner failed: ", "--kafka_streams_job_server_jar"],
+        arguments=("--runner", "KafkaStreamsRunner"),
+    ),
     "unknown option": Case(GOOD, ["did you mean --direct_num_workers?"], arguments=("--direct_num_worker=2",), exit_code=2),
     "value of a Beam option": Case(
         GOOD, ["--direct_num_workers", "'two'"], arguments=("--direct_num_workers=two",), exit_code=2
     ),
     "unknown key": Case(GOOD, ["did you mean 'split'?"], {"splits": {}}, exit_code=2),
 }
-
-
-@pytest.fixture
-def write_config(tmp_path: Path, experiment: Callable[..., Experiment]) -> Callable[[dict | None], Path]:
-    def write(sections: dict | None) -> Path:
-        path = tmp_path / "config.yaml"
-        keep = {"name", "tasks", "features", "split", "source"}
-        path.write_text(yaml.safe_dump({**experiment().model_dump(mode="json", include=keep), **(sections or {})}))
-        return path
-
-    return write
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -171,40 +165,24 @@ def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Example:" in capsys.readouterr().out
 
 
-def test_a_worker_of_a_run_taken_away_cannot_write(tmp_path: Path) -> None:
-    from pipelines.progress import RowCounter
-    from pipelines.sink import GzipWriters
-    from tf_crossdistil.errors import CrossDistilError
-
-    run = Run(tmp_path, "0")
-    run.begin()
-    counter = RowCounter(run.directory, "encode", 0)
-    counter.add(1)
-    run.discard()
-    with pytest.raises(CrossDistilError):
-        counter.add(1)
-    with pytest.raises(CrossDistilError), GzipWriters(run.directory) as writers:
-        writers.open("train/tag=0/part-00000.tfrecord.gz", "train", "0")
-    assert not run.directory.exists()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("mode", ["in_memory", "multi_threading"])
-def test_interrupt_ends_it_and_publishes_nothing(
-    tmp_path: Path, write_config: Callable[[dict | None], Path], mode: str
+def test_a_runner_that_fails_is_one_sentence(
+    tmp_path: Path,
+    write_config: Callable[[dict | None], Path],
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (tmp_path / "logs.csv").write_text(GOOD + "u7,1,0\n" * 6_000_000)
-    command = [sys.executable, "-m", "pipelines.preprocess", str(write_config(None)), "--input", f"{tmp_path}/logs.csv"]
-    command += ["--output", f"{tmp_path}/output", f"--direct_running_mode={mode}", "--direct_num_workers=2"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while not list(tmp_path.glob("output/run=*/work/*.rows")):
-        assert process.poll() is None
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGINT)
-    started = time.monotonic()
-    _, printed = process.communicate(timeout=30)
-    assert "interrupted" in printed and "Traceback" not in printed
-    assert time.monotonic() - started < 10
-    # Threads that are still in native code may abort while Python shuts down, after all is cleaned up.
-    assert process.returncode == 130 if mode == "in_memory" else process.returncode
-    assert not list(tmp_path.glob("output/*"))
+    (tmp_path / "logs.csv").write_text(GOOD)
+    monkeypatch.setattr("pipelines.pipeline.SurveyRange._survey", lambda *_: int("x"))
+    assert main([str(write_config(None)), "--input", f"{tmp_path}/logs.csv", "--output", f"{tmp_path}/output"]) == 1
+    assert capfd.readouterr().err == (
+        "error: the runner FnApiRunner failed: invalid literal for int() with base 10: 'x' [while running 'survey']\n"
+    )
+    assert not list((tmp_path / "output").iterdir())
+
+
+@pytest.mark.parametrize("name", ["DirectRunner", "directrunner", "direct", "SwitchingDirectRunner", "fnapirunner"])
+def test_the_local_runner_by_any_name_downloads_nothing(name: str) -> None:
+    options = beam_options([f"--runner={name}", "--direct_running_mode=multi_processing"])
+    runner = make_runner(options)
+    assert type(runner) is FnApiRunner
+    assert "pipelines.worker" in runner._default_environment.command_string

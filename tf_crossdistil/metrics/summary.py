@@ -64,7 +64,7 @@ def summarize(experiment: Experiment, predictions: Predictions, split: str) -> d
     return summary
 
 
-def best_multi_auc(classes: NDArray[np.int64], own: NDArray[np.float32], auxiliary: list[NDArray[np.float32]]) -> float:
+def best_multi_auc(classes: NDArray[np.int64], own: NDArray[np.float64], auxiliary: list[NDArray[np.float64]]) -> float:
     """The best Multi-AUC over the scores `logit p_k + c sum_j logit p_j`, c on a grid from 0, p the true probabilities.
 
     A lower bound of what is reachable: the optimal score may lie outside this family. It depends on all true
