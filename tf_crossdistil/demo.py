@@ -60,10 +60,10 @@ def run_demo(out: Path, rows: int, console: Console) -> None:
     from tf_crossdistil.export.served_model import export
     from tf_crossdistil.training.trainer import train
 
-    trained = {
-        title: train(load_config(CONFIG, [f"distillation.method={method}"]), data, runs / method, console)
-        for title, method in _METHODS.items()
-    }
+    trained = {}
+    for title, method in _METHODS.items():
+        configured = load_config(CONFIG, [f"distillation.method={method}"])
+        trained[title] = train(configured, data, runs / configured.method_name, console)
     _headline(console, 4, "evaluate both on the test split")
     results = []
     for title, run in trained.items():
