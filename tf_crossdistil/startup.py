@@ -1,5 +1,6 @@
 """TensorFlow loaded without the noise it makes on the way."""
 
+import importlib
 import os
 import re
 import sys
@@ -42,6 +43,7 @@ def load_tensorflow() -> None:
     """Imports TensorFlow and looks for devices, which is when it talks."""
     with quiet_tensorflow():
         import tensorflow as tf
-        import tensorflow_recommenders  # noqa: F401 - loads the parts of TensorFlow that talk again
 
+        # Loads the parts of TensorFlow that talk again.
+        importlib.import_module("tensorflow_recommenders")
         tf.config.list_logical_devices()

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 import tf_keras as keras
 
-from tf_crossdistil.backbones.base import Backbone, register
+from tf_crossdistil.backbones.base import Backbone
 from tf_crossdistil.config import Experts, Model
 from tf_crossdistil.layers.perceptron import Perceptron
 
@@ -57,7 +57,6 @@ class ExtractionLevel(keras.layers.Layer):
         }
 
 
-@register("ple")
 class ProgressiveLayeredExtraction(Backbone):
     """PLE: `levels` of extraction, each task with experts of its own beside the shared ones."""
 

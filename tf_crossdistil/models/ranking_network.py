@@ -6,8 +6,7 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 import tf_keras as keras
 
-import tf_crossdistil.backbones.ple  # noqa: F401 - registers itself
-from tf_crossdistil.backbones.base import find_backbone
+from tf_crossdistil.backbones.registry import find_backbone
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.data.records import Columns
 from tf_crossdistil.layers.feature_encoder import FeatureEncoder

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tf_keras as keras
 from rich.console import Console
 
-from tf_crossdistil.backbones.base import find_backbone
+from tf_crossdistil.backbones.registry import find_backbone
 from tf_crossdistil.config import EarlyStopping, Experiment
 from tf_crossdistil.data.training_batches import TrainingBatches
 from tf_crossdistil.errors import CrossDistilError
@@ -48,6 +48,7 @@ def train(experiment: Experiment, data: PreparedData, directory: Path, console: 
         raise CrossDistilError(
             "the data has no validation rows, which choose the best epoch; check 'split' in its configuration"
         )
+    # Names that do not exist are told before anything is written.
     find_backbone(experiment.model.backbone)
     find_method(experiment.distillation.method)
     if resume:
