@@ -8,7 +8,7 @@ from contextlib import redirect_stderr
 from typing import NoReturn
 
 from pipelines.beam import PipelineOptions
-from pipelines.runners import DEFAULT_RUNNER, checked_runner
+from pipelines.runners.local import DEFAULT_RUNNER, checked_runner
 from tf_crossdistil.errors import UsageError
 
 DEFAULT_MAX_BAD_FRACTION = 0.01

@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.beam import PipelineOptions, StandardOptions, beam
-from pipelines.blocks import InputRange
-from pipelines.dead_letters import dead_letters
-from pipelines.failures import has_failed, raise_failure, recorded_failure
-from pipelines.interrupts import kept_interrupt
-from pipelines.manifest import SAMPLE_ROWS
-from pipelines.progress import RowCounter
-from pipelines.records import RowEncoder
-from pipelines.reports import RangeReport, SurveyReport, write_range
-from pipelines.runners import make_runner
-from pipelines.settle import read_vocabularies, settle
-from pipelines.sink import GzipWriters
-from pipelines.sources import make_reader
-from pipelines.survey import Survey
-from pipelines.validate import Validator
+from pipelines.checking.dead_letters import dead_letters
+from pipelines.checking.validate import Validator
+from pipelines.encoding.records import RowEncoder
+from pipelines.runners.interrupts import kept_interrupt
+from pipelines.runners.local import make_runner
+from pipelines.runs.failures import has_failed, raise_failure, recorded_failure
+from pipelines.runs.manifest import SAMPLE_ROWS
+from pipelines.runs.progress import RowCounter
+from pipelines.runs.reports import RangeReport, SurveyReport, write_range
+from pipelines.runs.sink import GzipWriters
+from pipelines.sources.blocks import InputRange
+from pipelines.sources.inputs import make_reader
+from pipelines.statistics.settle import read_vocabularies, settle
+from pipelines.statistics.survey import Survey
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.errors import CrossDistilError
 

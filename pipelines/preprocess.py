@@ -9,13 +9,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from pipelines.checking.validate import Validator
 from pipelines.inspection import show_prepared
-from pipelines.manifest import Run, run_id
 from pipelines.options import DEFAULT_MAX_BAD_FRACTION, PreprocessOptions, RaisingParser, beam_options
 from pipelines.pipeline import Job, run_pipeline
-from pipelines.progress import shown_progress
-from pipelines.sources import find_inputs, make_reader, plan_ranges
-from pipelines.validate import Validator
+from pipelines.runs.manifest import Run, run_id
+from pipelines.runs.progress import shown_progress
+from pipelines.sources.inputs import find_inputs, make_reader, plan_ranges
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.config_file import load_config
 from tf_crossdistil.errors import CrossDistilError, UsageError

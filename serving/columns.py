@@ -85,7 +85,7 @@ def _array(name: str, values: Sequence[Any], dtype: str) -> np.ndarray:
 
 
 def _text(value: Any) -> str:
-    """The text that preparing data gives a value of a log: the model looks up nothing else (pipelines/columns.py)."""
+    """The text that preparing data gives a value of a log: the model looks up nothing else (pipelines/checking/columns.py)."""
     if isinstance(value, bytes):
         value = value.decode()
     match value:

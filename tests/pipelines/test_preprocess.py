@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines import csv_source
-from pipelines.csv_source import BLOCK_BYTES, RANGE_BYTES
 from pipelines.preprocess import prepare
+from pipelines.sources import csv_source
+from pipelines.sources.csv_source import BLOCK_BYTES, RANGE_BYTES
 from tf_crossdistil.config import SPLITS, Experiment
 from tf_crossdistil.schema import PreparedData, record_fields
 

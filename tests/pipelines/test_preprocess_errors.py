@@ -14,7 +14,7 @@ import pytest
 from pipelines.beam import FnApiRunner
 from pipelines.options import beam_options
 from pipelines.preprocess import main
-from pipelines.runners import make_runner
+from pipelines.runners.local import make_runner
 
 GOOD = "user,finish,like\n" + "".join(f"u{row % 40},{row % 2},{row % 3 == 0:d}\n" for row in range(200))
 
@@ -185,4 +185,4 @@ def test_the_local_runner_by_any_name_downloads_nothing(name: str) -> None:
     options = beam_options([f"--runner={name}", "--direct_running_mode=multi_processing"])
     runner = make_runner(options)
     assert type(runner) is FnApiRunner
-    assert "pipelines.worker" in runner._default_environment.command_string
+    assert "pipelines.runners.worker" in runner._default_environment.command_string

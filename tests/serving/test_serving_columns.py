@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.columns import canonical
+from pipelines.checking.columns import canonical
 from serving.client import PredictionError
 from serving.columns import to_columns
 

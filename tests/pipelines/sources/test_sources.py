@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import csv_source, parquet_source
-from pipelines.sources import find_inputs, make_reader, plan_ranges
+from pipelines.sources import csv_source, parquet_source
+from pipelines.sources.inputs import find_inputs, make_reader, plan_ranges
 from tf_crossdistil.config import Source
 
 Found = tuple[list[tuple[str, ...]], list[str]]

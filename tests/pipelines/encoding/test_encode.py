@@ -9,7 +9,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.encode import Field, RecordEncoder
+from pipelines.encoding.encode import Field, RecordEncoder
 
 LARGEST = 2**63 - 1
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.interrupts import kept_interrupt
-from pipelines.manifest import Run
-from pipelines.progress import RowCounter
-from pipelines.sink import GzipWriters
+from pipelines.runners.interrupts import kept_interrupt
+from pipelines.runs.manifest import Run
+from pipelines.runs.progress import RowCounter
+from pipelines.runs.sink import GzipWriters
 from tf_crossdistil.errors import CrossDistilError
 
 LOGS = "user,finish,like\n" + "u1,0,1\n" * 10 + "u7,1,0\n" * 6_000_000

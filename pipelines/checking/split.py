@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.columns import Numbers, Texts
+from pipelines.checking.columns import Numbers, Texts
 from pipelines.fingerprint import fingerprint64
 from tf_crossdistil.config import HashSplit, Split, TimeSplit
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from pipelines.reports import WORK_DIRECTORY, RangeReport, SurveyReport, read_ranges, read_survey
-from pipelines.sink import explained, write_file
-from pipelines.sources import InputInfo
+from pipelines.runs.reports import WORK_DIRECTORY, RangeReport, SurveyReport, read_ranges, read_survey
+from pipelines.runs.sink import explained, write_file
+from pipelines.sources.inputs import InputInfo
 from tf_crossdistil import __version__
 from tf_crossdistil.config import SPLITS, Experiment
 from tf_crossdistil.errors import CrossDistilError

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pipelines.beam import BeamIOError, FileSystems
-from pipelines.blocks import InputRange, Reader
-from pipelines.csv_source import CsvReader
-from pipelines.parquet_source import ParquetReader
+from pipelines.sources.blocks import InputRange, Reader
+from pipelines.sources.csv_source import CsvReader
+from pipelines.sources.parquet_source import ParquetReader
 from tf_crossdistil.config import Source
 from tf_crossdistil.errors import CrossDistilError
 

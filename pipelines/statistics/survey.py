@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.blocks import Block
-from pipelines.dead_letters import count_reasons, first_bad
-from pipelines.moments import Moments
-from pipelines.validate import Rows
-from pipelines.vocabulary import ValueCounts
+from pipelines.checking.dead_letters import count_reasons, first_bad
+from pipelines.checking.validate import Rows
+from pipelines.sources.blocks import Block
+from pipelines.statistics.moments import Moments
+from pipelines.statistics.vocabulary import ValueCounts
 from tf_crossdistil.config import SPLITS, CategoricalFeature, Experiment, NumericFeature
 
 _TRAIN = SPLITS.index("train")

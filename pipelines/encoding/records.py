@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.encode import Field, RecordEncoder
+from pipelines.checking.validate import Rows
+from pipelines.encoding.encode import Field, RecordEncoder
 from pipelines.fingerprint import fingerprint64
-from pipelines.validate import Rows
-from pipelines.vocabulary import Lookup
+from pipelines.statistics.vocabulary import Lookup
 from tf_crossdistil.config import SPLITS, CategoricalFeature, Experiment, HashedFeature, NumericFeature
 from tf_crossdistil.schema import TRUTH_PREFIX
 from tf_crossdistil.tags import all_tags, tag_codes

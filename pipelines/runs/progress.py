@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from pipelines.reports import WORK_DIRECTORY
-from pipelines.sink import explained
+from pipelines.runs.reports import WORK_DIRECTORY
+from pipelines.runs.sink import explained
 
 STEPS = {"survey": "reading the logs", "encode": "writing records"}
 _TERMINAL_SECONDS = 0.25

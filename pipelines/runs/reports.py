@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from pipelines.sink import write_file
+from pipelines.runs.sink import write_file
 from tf_crossdistil.schema import FileEntry, NumericStatistics, Vocabulary
 
 WORK_DIRECTORY = "work"

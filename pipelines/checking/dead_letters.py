@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.blocks import Block
-from pipelines.columns import NOT_UTF8
-from pipelines.validate import Rows
+from pipelines.checking.columns import NOT_UTF8
+from pipelines.checking.validate import Rows
+from pipelines.sources.blocks import Block
 
 _WRONG_FIELD_COUNT = "wrong_field_count"
 _SHOWN_CHARACTERS = 80

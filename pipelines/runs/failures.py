@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipelines.reports import WORK_DIRECTORY
-from pipelines.sink import write_file
+from pipelines.runs.reports import WORK_DIRECTORY
+from pipelines.runs.sink import write_file
 from tf_crossdistil.errors import CrossDistilError
 
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.columns import Texts, is_empty
+from pipelines.checking.columns import Texts, is_empty
 from pipelines.fingerprint import fingerprint64
 from tf_crossdistil.config import CategoricalFeature
 

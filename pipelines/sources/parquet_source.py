@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from pipelines.beam import CompressionTypes, FileSystems
-from pipelines.blocks import Block, InputRange, Reader
-from pipelines.columns import is_readable
+from pipelines.checking.columns import is_readable
+from pipelines.sources.blocks import Block, InputRange, Reader
 from tf_crossdistil.errors import CrossDistilError
 
 RANGE_ROWS = 500_000

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.csv
 
 from pipelines.beam import CompressionTypes, FileSystems
-from pipelines.blocks import Block, InputRange, Reader, RejectedRow
-from pipelines.columns import NOT_UTF8
+from pipelines.checking.columns import NOT_UTF8
+from pipelines.sources.blocks import Block, InputRange, Reader, RejectedRow
 from tf_crossdistil.errors import CrossDistilError
 
 RANGE_BYTES = 32 << 20

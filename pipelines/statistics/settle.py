@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.blocks import InputRange
-from pipelines.records import categorical_ids
-from pipelines.reports import SurveyReport, write_survey
-from pipelines.sink import write_file
-from pipelines.survey import Survey
-from pipelines.vocabulary import parse_vocabulary, vocabulary_bytes
+from pipelines.encoding.records import categorical_ids
+from pipelines.runs.reports import SurveyReport, write_survey
+from pipelines.runs.sink import write_file
+from pipelines.sources.blocks import InputRange
+from pipelines.statistics.survey import Survey
+from pipelines.statistics.vocabulary import parse_vocabulary, vocabulary_bytes
 from tf_crossdistil.config import CategoricalFeature, Experiment, NumericFeature
 from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.schema import Vocabulary

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.columns import Numbers, Texts, is_empty, is_not_utf8, parse_numbers
-from pipelines.split import assign_splits, split_numbers, split_texts
+from pipelines.checking.columns import Numbers, Texts, is_empty, is_not_utf8, parse_numbers
+from pipelines.checking.split import assign_splits, split_numbers, split_texts
 from tf_crossdistil.config import Experiment, NumericFeature, Task
 
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)

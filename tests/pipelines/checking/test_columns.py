@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.columns import NOT_UTF8, Numbers, Texts, is_not_utf8, is_readable
+from pipelines.checking.columns import NOT_UTF8, Numbers, Texts, is_not_utf8, is_readable
 
 
 @pytest.mark.parametrize(

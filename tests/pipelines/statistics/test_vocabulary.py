@@ -10,10 +10,10 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines import vocabulary
-from pipelines.columns import Numbers, Texts
-from pipelines.moments import Moments
-from pipelines.vocabulary import Lookup, ValueCounts, parse_vocabulary, vocabulary_bytes
+from pipelines.statistics import vocabulary
+from pipelines.checking.columns import Numbers, Texts
+from pipelines.statistics.moments import Moments
+from pipelines.statistics.vocabulary import Lookup, ValueCounts, parse_vocabulary, vocabulary_bytes
 from tf_crossdistil.config import CategoricalFeature
 
 TEXT = st.text(st.sampled_from("ab é\n\r日"), max_size=3)

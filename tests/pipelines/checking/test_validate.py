@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 
-from pipelines.blocks import Block, RejectedRow
-from pipelines.dead_letters import count_reasons, dead_letters
-from pipelines.validate import Rows, Validator
+from pipelines.checking.dead_letters import count_reasons, dead_letters
+from pipelines.checking.validate import Rows, Validator
+from pipelines.sources.blocks import Block, RejectedRow
 from tf_crossdistil.config import Experiment
 
 Make = Callable[..., Experiment]

@@ -43,5 +43,5 @@ def make_runner(options: PipelineOptions) -> Any:
     # Any mode that the runner knows would replace the environment.
     direct.direct_running_mode = "given_environment"
     # Ctrl-C reaches the whole group of processes; workers end when their launcher, whose business it is, lets them go.
-    command = f"trap '' INT; exec {shlex.quote(sys.executable)} -m pipelines.worker"
+    command = f"trap '' INT; exec {shlex.quote(sys.executable)} -m pipelines.runners.worker"
     return FnApiRunner(default_environment=SubprocessSDKEnvironment.from_command_string(command))

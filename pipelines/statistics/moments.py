@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.columns import Numbers
+from pipelines.checking.columns import Numbers
 from tf_crossdistil.schema import NumericStatistics
 
 

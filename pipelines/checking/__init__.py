@@ -1,0 +1,1 @@
+"""Checking rows: columns as text and numbers, labels, splits, and what is wrong with the others."""

@@ -1,0 +1,1 @@
+"""Checked rows as framed tf.Example records."""

@@ -1,0 +1,1 @@
+"""Beam's runners on this machine: which may be named, their worker processes, Ctrl-C."""

@@ -1,0 +1,1 @@
+"""Reading logs: every format as blocks of columns."""
