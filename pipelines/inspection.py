@@ -101,7 +101,7 @@ def _counts(metadata: Metadata, tasks: list[str]) -> Table:
 def _positive_rates(metadata: Metadata, tasks: list[str]) -> Table:
     table = _table("positive rates", "split", *tasks)
     for split in SPLITS:
-        rates: Mapping[str, float] = metadata.positive_rates.get(split, {})
+        rates: Mapping[str, float] = metadata.rates[split].positive if split in metadata.rates else {}
         table.add_row(split, *(f"{rates[task]:.2%}" if task in rates else "" for task in tasks))
     return table
 

@@ -26,12 +26,14 @@ from tf_crossdistil.errors import CrossDistilError
 
 @dataclass(frozen=True)
 class Job:
-    """What every worker knows: `run` is the directory of the run."""
+    """What every worker knows: `run` is the directory of the run, `frozen` the run whose vocabulary it takes over."""
 
     experiment: Experiment
     run: Path
     ranges: tuple[InputRange, ...]
     max_bad_fraction: float
+    frozen: Path | None = None
+    global_shuffle: bool = False
 
 
 class SurveyRange(beam.DoFn):

@@ -1,13 +1,12 @@
 """What a prepared data set is: `metadata.json`, `manifest.json` and how a complete run is found."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tf_crossdistil.config import CategoricalFeature, Experiment, HashedFeature
+from tf_crossdistil.config import Experiment, HashedFeature, MultiValueFeature, VocabularyFeature
 from tf_crossdistil.errors import CrossDistilError
 
 LATEST_FILE = "LATEST"
@@ -28,7 +27,7 @@ class _Document(BaseModel):
 
 
 class Vocabulary(_Document):
-    """A categorical feature's values in the training split. `ids` is missing (id 0) + `size` + oov buckets."""
+    """A feature's values in the training split, and those that share it; `ids` is missing (id 0) + `size` + oov buckets."""
 
     size: int
     ids: int
@@ -36,7 +35,10 @@ class Vocabulary(_Document):
 
 
 class NumericStatistics(_Document):
-    """Raw values of a numeric feature over the training split; missing values are counted, not averaged."""
+    """Raw values of a numeric feature over the training split; missing values are counted, not averaged.
+
+    `boundaries` are those between the buckets of a feature that is bucketized.
+    """
 
     count: int
     missing: int
@@ -44,6 +46,15 @@ class NumericStatistics(_Document):
     deviation: float
     minimum: float
     maximum: float
+    boundaries: list[float] = []
+
+
+class SplitRates(_Document):
+    """Shares of a split: positive rows by task, missing values by feature, values out of vocabulary by feature."""
+
+    positive: dict[str, float]
+    missing: dict[str, float]
+    oov: dict[str, float]
 
 
 class InputFile(_Document):
@@ -56,7 +67,12 @@ class InputFile(_Document):
 
 
 class Metadata(_Document):
-    """`metadata.json` of a run; `config` is the configuration that prepared it."""
+    """`metadata.json` of a run; `config` is the configuration that prepared it.
+
+    `vocabularies` go by the feature that owns them. `truncated` counts rows with more values than a multi_value feature
+    keeps. `vocabulary_from` is the run whose vocabulary and statistics were taken over, `compared_with` the one that was
+    the newest before, and `warnings` what was found odd.
+    """
 
     name: str
     run: str
@@ -67,14 +83,19 @@ class Metadata(_Document):
     rows_out: int
     dead_letters: dict[str, int]
     counts: dict[str, dict[str, int]]
-    positive_rates: dict[str, dict[str, float]]
+    rates: dict[str, SplitRates]
+    truncated: dict[str, int] = {}
     vocabularies: dict[str, Vocabulary]
     numeric: dict[str, NumericStatistics]
     inputs: list[InputFile]
+    vocabulary_from: str | None = None
+    compared_with: str | None = None
+    global_shuffle: bool = False
+    warnings: list[str] = []
 
-    def embedding_rows(self, feature: CategoricalFeature | HashedFeature) -> int:
+    def embedding_rows(self, feature: VocabularyFeature | HashedFeature) -> int:
         """How many ids a feature has, and so how many rows its embedding table needs."""
-        return feature.buckets if isinstance(feature, HashedFeature) else self.vocabularies[feature.name].ids
+        return feature.buckets if isinstance(feature, HashedFeature) else self.vocabularies[feature.vocabulary].ids
 
 
 class FileEntry(_Document):
@@ -133,9 +154,9 @@ class PreparedData:
         """How many records a split has."""
         return sum(self.metadata.counts.get(split, {}).values())
 
-    def vocabulary_file(self, feature: str) -> Path:
+    def vocabulary_file(self, owner: str) -> Path:
         """One value a line; line n (from 0) has id n + 1."""
-        return self.directory / "vocabulary" / f"{feature}.txt"
+        return self.directory / "vocabulary" / f"{owner}.txt"
 
 
 def _latest_run(root: Path) -> Path:
@@ -208,8 +229,27 @@ def check_config_matches(experiment: Experiment, data: Metadata) -> None:
             )
 
 
-def record_fields(experiment: Experiment) -> Sequence[tuple[str, str]]:
-    """Every field of a record with its kind: `int64` for ids, `float` for numbers, labels and true probabilities."""
-    fields = [(feature.name, "float" if feature.kind == "numeric" else "int64") for feature in experiment.features]
-    fields += [(task.name, "float") for task in experiment.tasks]
-    return fields + [(TRUTH_PREFIX + task.name, "float") for task in experiment.tasks if task.truth]
+@dataclass(frozen=True)
+class RecordField:
+    """A field of a record: `int64` for ids, `float` for numbers, labels, weights and true probabilities.
+
+    `longest` is None for a field with one value, else the most values that a record's list has; it may be empty.
+    """
+
+    name: str
+    kind: Literal["int64", "float"]
+    longest: int | None = None
+
+
+def record_fields(experiment: Experiment) -> list[RecordField]:
+    """Every field of a record, in order: features, each with its weights behind it, then labels and true probabilities."""
+    fields: list[RecordField] = []
+    for feature in experiment.features:
+        if isinstance(feature, MultiValueFeature):
+            fields.append(RecordField(feature.name, "int64", feature.max_length))
+            if feature.weights:
+                fields.append(RecordField(feature.weights_name, "float", feature.max_length))
+        else:
+            fields.append(RecordField(feature.name, "float" if feature.kind == "numeric" else "int64"))
+    fields += [RecordField(task.name, "float") for task in experiment.tasks]
+    return fields + [RecordField(TRUTH_PREFIX + task.name, "float") for task in experiment.tasks if task.truth]

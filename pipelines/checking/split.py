@@ -24,7 +24,7 @@ def hash_splits(split: HashSplit, texts: Mapping[str, Texts]) -> NDArray[np.int8
 
 def time_splits(split: TimeSplit, numbers: Mapping[str, Numbers]) -> NDArray[np.int8]:
     """The split of every row by its time."""
-    return np.searchsorted(split.boundaries, numbers[split.column].values, side="right").astype(np.int8)
+    return np.searchsorted(split.bounds, numbers[split.column].values, side="right").astype(np.int8)
 
 
 def split_texts(split: Split) -> list[str]:

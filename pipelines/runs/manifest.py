@@ -27,6 +27,7 @@ from tf_crossdistil.schema import (
     Manifest,
     Metadata,
     PreparedData,
+    SplitRates,
 )
 from tf_crossdistil.tags import tag_labels
 
@@ -156,7 +157,11 @@ def _metadata(
         rows_out=sum(file.rows_out for file in files),
         dead_letters=dict(sorted(reasons.items())),
         counts={split: dict(sorted(tags.items())) for split, tags in counts.items()},
-        positive_rates={split: _positive_rates(experiment.task_names, tags) for split, tags in counts.items() if tags},
+        rates={
+            split: SplitRates(positive=_positive_rates(experiment.task_names, tags), missing={}, oov={})
+            for split, tags in counts.items()
+            if tags
+        },
         vocabularies=survey.vocabularies,
         numeric=survey.numeric,
         inputs=files,

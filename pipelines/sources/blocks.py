@@ -17,13 +17,16 @@ from tf_crossdistil.errors import CrossDistilError
 class InputRange:
     """A part of one input file that one worker reads: bytes of decompressed text, or row groups, `[first, last)`.
 
-    `index` counts the ranges of a run; `last` is None for the end of the file.
+    `index` counts the ranges of a run; `last` is None for the end of the file. `weight` is the range's share of the work, in
+    stored bytes; `stream` is what a source without positions reads it by.
     """
 
     index: int
     path: str
     first: int
     last: int | None
+    weight: float = 1.0
+    stream: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,15 @@ class RejectedRow:
 
 @dataclass(frozen=True)
 class Block:
-    """Some rows in columns: `columns` `pa.Array` `[rows]` by name, `positions` `[rows]` counts from 0 in the range."""
+    """Some rows in columns: `columns` `pa.Array` `[rows]` by name, `positions` `[rows]` counts from 0 in the range.
+
+    `done` is the share of the range, 0 to 1, that is read with this block.
+    """
 
     columns: dict[str, Any]
     positions: NDArray[np.int64]
     rejected: list[RejectedRow] = field(default_factory=list)
+    done: float = 1.0
 
     @property
     def rows(self) -> int:

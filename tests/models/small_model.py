@@ -50,7 +50,7 @@ def small_metadata(experiment: Experiment) -> Metadata:
         rows_out=100,
         dead_letters={},
         counts={"train": COUNTS},
-        positive_rates={},
+        rates={},
         vocabularies={"user": Vocabulary(size=5, ids=USERS, sha256="")},
         numeric={"duration": NumericStatistics(count=100, missing=0, mean=2.0, deviation=4.0, minimum=0, maximum=9)},
         inputs=[],

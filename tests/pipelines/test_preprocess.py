@@ -132,7 +132,7 @@ def records(data: PreparedData, split: str, tag: str) -> list[dict[str, float]]:
     """The records of one split and tag, parsed by TensorFlow."""
     kinds = {"int64": tf.int64, "float": tf.float32}
     features = {
-        n: tf.io.FixedLenFeature([], kinds[k]) for n, k in record_fields(Experiment.model_validate(data.metadata.config))
+        f.name: tf.io.FixedLenFeature([], kinds[f.kind]) for f in record_fields(Experiment.model_validate(data.metadata.config))
     }
     serialized = [r.numpy() for r in tf.data.TFRecordDataset(list(map(str, data.record_files(split, tag))), "GZIP")]
     columns = {name: column.numpy().tolist() for name, column in tf.io.parse_example(serialized, features).items()}
@@ -172,7 +172,7 @@ def test_metadata_counts_rates_and_statistics(data: PreparedData, logs: Path) ->
     np.testing.assert_allclose(
         [numbers.mean, numbers.deviation, numbers.minimum, numbers.maximum], [ages.mean(), ages.std(), ages.min(), ages.max()]
     )
-    assert metadata.positive_rates["train"]["loved"] == pytest.approx(np.mean([tag_of(row)[1] == "1" for row in training]))
+    assert metadata.rates["train"].positive["loved"] == pytest.approx(np.mean([tag_of(row)[1] == "1" for row in training]))
     assert (metadata.rows_in, metadata.rows_out) == (2000 + len(BAD_ROWS), 2000)
     assert metadata.dead_letters == Counter(reason for reason, _ in BAD_ROWS)
     assert [(Path(f.path).name, f.rows_in, f.rows_out, f.dead_letters) for f in metadata.inputs] == [

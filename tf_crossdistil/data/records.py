@@ -27,7 +27,7 @@ def serialized_records(files: list[Path]) -> tf.data.Dataset:
 def column_signature(experiment: Experiment) -> dict[str, tf.TensorSpec]:
     """The columns of a batch of records, each `[rows]`."""
     dtypes = {"int64": tf.int64, "float": tf.float32}
-    return {name: tf.TensorSpec([None], dtypes[kind], name) for name, kind in record_fields(experiment)}
+    return {field.name: tf.TensorSpec([None], dtypes[field.kind], field.name) for field in record_fields(experiment)}
 
 
 def parse_records(experiment: Experiment, serialized: tf.Tensor) -> Columns:

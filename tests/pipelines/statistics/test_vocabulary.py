@@ -10,8 +10,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.statistics import vocabulary
 from pipelines.checking.columns import Numbers, Texts
+from pipelines.statistics import vocabulary
 from pipelines.statistics.moments import Moments
 from pipelines.statistics.vocabulary import Lookup, ValueCounts, parse_vocabulary, vocabulary_bytes
 from tf_crossdistil.config import CategoricalFeature

@@ -1,0 +1,38 @@
+"""Configuration: the sections of an experiment's YAML file."""
+
+from tf_crossdistil.config.experiment import Experiment
+from tf_crossdistil.config.features import (
+    CategoricalFeature,
+    Feature,
+    HashedFeature,
+    MultiValueFeature,
+    NumericFeature,
+    VocabularyFeature,
+)
+from tf_crossdistil.config.logs import SPLITS, HashSplit, NamedSplit, Source, Split, Task, TimeSplit
+from tf_crossdistil.config.section import duplicates
+from tf_crossdistil.config.training import Distillation, EarlyStopping, Evaluation, Experts, Model, Training
+
+__all__ = [
+    "SPLITS",
+    "CategoricalFeature",
+    "Distillation",
+    "EarlyStopping",
+    "Evaluation",
+    "Experiment",
+    "Experts",
+    "Feature",
+    "HashSplit",
+    "HashedFeature",
+    "Model",
+    "MultiValueFeature",
+    "NamedSplit",
+    "NumericFeature",
+    "Source",
+    "Split",
+    "Task",
+    "TimeSplit",
+    "Training",
+    "VocabularyFeature",
+    "duplicates",
+]

@@ -1,0 +1,111 @@
+"""What an experiment is: the typed, validated content of one YAML file (see `config_file` for reading it)."""
+
+import hashlib
+import json
+import re
+
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from tf_crossdistil.config.features import Feature, MultiValueFeature, VocabularyFeature
+from tf_crossdistil.config.logs import Source, Split, Task
+from tf_crossdistil.config.section import Section, duplicates
+from tf_crossdistil.config.training import Distillation, Evaluation, Model, Training
+
+
+class Experiment(Section):
+    """One configuration file."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
+    tasks: list[Task] = Field(min_length=1)
+    features: list[Feature] = Field(min_length=1)
+    source: Source = Source()
+    split: Split
+    model: Model = Model()
+    distillation: Distillation = Distillation()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+
+    @property
+    def task_names(self) -> list[str]:
+        """The tasks' names, in tag order."""
+        return [task.name for task in self.tasks]
+
+    @property
+    def method_name(self) -> str:
+        """What tables call the trained method: that of the distillation, or the backbone where there is none."""
+        return self.model.backbone if self.distillation.method == "none" else self.distillation.method
+
+    def auxiliary(self, task: str) -> list[str]:
+        """The ordered auxiliary tasks of `task`; default all others."""
+        others = [name for name in self.task_names if name != task]
+        return self.distillation.auxiliary.get(task, others)
+
+    def schema_hash(self) -> str:
+        """Sixteen hex digits over everything that fixes what a record means: tasks and features, without widths."""
+        schema = {
+            "tasks": [task.model_dump(mode="json", exclude={"truth", "weight"}) for task in self.tasks],
+            "features": [feature.model_dump(mode="json", exclude={"dim"}) for feature in self.features],
+        }
+        return hashlib.sha256(json.dumps(schema, sort_keys=True).encode()).hexdigest()[:16]
+
+    def vocabulary_owner(self, feature: VocabularyFeature) -> VocabularyFeature:
+        """The feature whose numbers the vocabulary and the embeddings of `feature` have: itself, or that it shares with."""
+        return next(f for f in self.features if isinstance(f, VocabularyFeature) and f.name == feature.vocabulary)
+
+    @model_validator(mode="after")
+    def _names_of_tensors(self) -> Self:
+        names = self.task_names + [feature.name for feature in self.features]
+        weights = [
+            feature.weights_name for feature in self.features if isinstance(feature, MultiValueFeature) and feature.weights
+        ]
+        # Names become tensors' names, whose case does not count.
+        if twice := duplicates([name.casefold() for name in names + weights]):
+            raise ValueError(f"the name '{twice[0]}' is used twice among tasks and features")
+        if reserved := {"loss", "calibration"} & set(self.task_names):
+            raise ValueError(f"a task cannot be called '{min(reserved)}', since a logged loss is")
+        for name in names:
+            if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+                raise ValueError(f"the name '{name}' must be a letter, then letters, digits and '_'; 'column' may differ")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_are_no_features(self) -> Self:
+        labels = {column: task.name for task in self.tasks for column in (task.column, task.truth) if column}
+        for feature in self.features:
+            for column in (feature.source_column, getattr(feature, "weights", None)):
+                if column in labels:
+                    raise ValueError(
+                        f"feature '{feature.name}' reads a label of task '{labels[column]}': labels cannot be features"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _shared_vocabularies(self) -> Self:
+        owners = [f.name for f in self.features if isinstance(f, VocabularyFeature) and f.share_with is None]
+        for feature in self.features:
+            if isinstance(feature, VocabularyFeature) and feature.vocabulary not in owners:
+                raise ValueError(
+                    f"feature '{feature.name}' has share_with: {feature.share_with}, which is no categorical or multi_value "
+                    f"feature with a vocabulary of its own; such are {owners}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _auxiliary_tasks(self) -> Self:
+        for target, others in self.distillation.auxiliary.items():
+            for name in (target, *others):
+                if name not in self.task_names:
+                    raise ValueError(f"distillation.auxiliary names '{name}', which is no task; tasks are {self.task_names}")
+            if target in others or duplicates(others):
+                raise ValueError(f"distillation.auxiliary of '{target}' must list each other task at most once")
+        return self
+
+    @model_validator(mode="after")
+    def _groups(self) -> Self:
+        groups = [feature.name for feature in self.features if feature.kind in ("categorical", "hashed")]
+        if self.evaluation.group_by not in (None, *groups):
+            raise ValueError(
+                f"evaluation.group_by names '{self.evaluation.group_by}', which is no categorical or hashed feature"
+            )
+        return self

@@ -1,0 +1,131 @@
+"""Logs: how they are written, what labels their rows, and how they are split."""
+
+from datetime import datetime, timezone
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+from typing_extensions import Self
+
+from tf_crossdistil.config.section import Section, duplicates, has_own_value
+
+SPLITS = ("train", "validation", "test")
+
+
+class Task(Section):
+    """A binary task and the column that labels it.
+
+    Without `positive` and `at_least` the column must hold 0 or 1. `truth` names a column with the true probability, which
+    only synthetic logs have; evaluation then reports the best reachable metrics. `weight` scales the student's losses.
+    """
+
+    name: str
+    column: str
+    positive: str | int | float | bool | None = None
+    at_least: float | None = None
+    truth: str | None = None
+    weight: float = Field(1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if self.positive is not None and self.at_least is not None:
+            raise ValueError("give either 'positive' or 'at_least', not both")
+        return self
+
+
+class Source(Section):
+    """How the logs are written; gzip is recognised by itself.
+
+    `delimiter`, `header` and `columns` are for csv: `columns` names the columns of a file without a header. `where` is
+    for bigquery: the condition, in its SQL, that rows must meet.
+    """
+
+    format: Literal["csv", "parquet", "jsonl", "avro", "bigquery"] = "csv"
+    delimiter: str = Field(",", min_length=1, max_length=1)
+    header: bool = True
+    columns: list[str] | None = None
+    where: str | None = None
+
+    @model_validator(mode="after")
+    def _options_of_the_format(self) -> Self:
+        for option, owner in {"delimiter": "csv", "header": "csv", "columns": "csv", "where": "bigquery"}.items():
+            if self.format != owner and has_own_value(self, option):
+                raise ValueError(f"'{option}' is for format: {owner}; leave it out for {self.format}")
+        if self.format == "csv" and self.header == (self.columns is not None):
+            raise ValueError("give 'columns' exactly when 'header' is false")
+        if self.columns is not None and (twice := duplicates(self.columns)):
+            raise ValueError(f"column '{twice[0]}' is listed twice")
+        return self
+
+
+class HashSplit(Section):
+    """Rows go by the hash of `key`; `fractions` of train, validation and test. A row keeps its split when data grows."""
+
+    by: Literal["hash"]
+    key: list[str] = Field(min_length=1)
+    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
+
+    @field_validator("fractions")
+    @classmethod
+    def _sum_to_one(cls, fractions: tuple[float, float, float]) -> tuple[float, float, float]:
+        if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-9 or fractions[0] == 0:
+            raise ValueError(f"fractions must be positive and sum to 1, received {list(fractions)}")
+        return fractions
+
+
+class TimeSplit(Section):
+    """Rows below `boundaries[0]` of a `column` train, below `boundaries[1]` validate, the others test.
+
+    The boundaries are numbers for a numeric column, or ISO 8601 dates or times for a column of dates, times or their text;
+    without an offset both are UTC.
+    """
+
+    by: Literal["time"]
+    column: str
+    boundaries: tuple[float, float] | tuple[datetime, datetime]
+
+    @property
+    def is_calendar(self) -> bool:
+        """Whether the boundaries are dates or times, not numbers."""
+        return isinstance(self.boundaries[0], datetime)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The boundaries as numbers: seconds since 1970 where they are dates or times."""
+        first, last = (bound.timestamp() if isinstance(bound, datetime) else bound for bound in self.boundaries)
+        return first, last
+
+    @field_validator("boundaries")
+    @classmethod
+    def _in_utc(
+        cls, boundaries: tuple[float, float] | tuple[datetime, datetime]
+    ) -> tuple[float, float] | tuple[datetime, datetime]:
+        first, last = (
+            bound.replace(tzinfo=timezone.utc) if isinstance(bound, datetime) and bound.tzinfo is None else bound
+            for bound in boundaries
+        )
+        return first, last  # type: ignore[return-value]
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        if self.bounds[0] > self.bounds[1]:
+            raise ValueError(f"boundaries must ascend, received {[str(bound) for bound in self.boundaries]}")
+        return self
+
+
+class NamedSplit(Section):
+    """A `column` names the split of every row; `train`, `validation` and `test` are the values that stand for each."""
+
+    by: Literal["column"]
+    column: str
+    train: list[str] = Field(["train"], min_length=1)
+    validation: list[str] = ["validation"]
+    test: list[str] = ["test"]
+
+    @model_validator(mode="after")
+    def _each_value_once(self) -> Self:
+        if twice := duplicates([*self.train, *self.validation, *self.test]):
+            raise ValueError(f"the value '{twice[0]}' stands for two splits")
+        return self
+
+
+Split = Annotated[HashSplit | TimeSplit | NamedSplit, Field(discriminator="by")]

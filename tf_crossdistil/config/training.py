@@ -1,0 +1,72 @@
+"""The network, the method, and how both are trained and evaluated."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tf_crossdistil.config.section import Section
+
+
+class Experts(Section):
+    """Experts of a backbone: how many are shared, how many each task owns, their hidden `units`, extraction `levels`."""
+
+    shared: int = Field(2, ge=1)
+    per_task: int = Field(1, ge=1)
+    units: list[Annotated[int, Field(ge=1)]] = Field([64], min_length=1)
+    levels: int = Field(1, ge=1)
+
+
+class Model(Section):
+    """The network: feature `interaction` ahead of the `backbone`, then one tower a task with these hidden units."""
+
+    backbone: str = "ple"
+    experts: Experts = Experts()
+    towers: list[Annotated[int, Field(ge=1)]] = [32]
+    dropout: float = Field(0.0, ge=0, lt=1)
+    interaction: Literal["none", "cross"] = "none"
+
+
+class Distillation(Section):
+    """The method and its numbers (DESIGN names follow the paper).
+
+    `alpha` mixes hard and soft labels (Eq. 7), `beta1` and `beta2` weigh the finer order (Eq. 4), `margin` is m of the error
+    correction (Eq. 10), `temperature` is tau (Eq. 6). `ranking_weight` is the pull of one stratum row on the parameters,
+    relative to a row of the natural batch, so that it keeps its meaning when batch or stratum sizes change.
+    `auxiliary`: for each target task, the ordered tasks whose labels refine its order; default all others.
+    """
+
+    method: str = "crossdistil"
+    alpha: float = Field(0.2, ge=0, le=1)
+    beta1: float = Field(1.0, ge=0)
+    beta2: float = Field(1.0, ge=0)
+    margin: float = 0.0
+    temperature: float = Field(1.0, gt=0)
+    ranking_weight: float = Field(1.0, ge=0)
+    auxiliary: dict[str, list[str]] = {}
+
+
+class EarlyStopping(Section):
+    """Stop when the mean of `metric` over the tasks, on the validation split, has not improved for `patience` epochs."""
+
+    metric: Literal["auc", "multi_auc", "log_loss"] = "auc"
+    patience: int = Field(2, ge=0)
+
+
+class Training(Section):
+    """How to train. `batch_size` counts natural rows, `strata_batch_size` rows drawn from each label combination."""
+
+    batch_size: int = Field(4096, ge=1)
+    strata_batch_size: int = Field(128, ge=1)
+    epochs: int = Field(10, ge=1)
+    learning_rate: float = Field(0.001, gt=0)
+    embedding_learning_rate: float = Field(0.05, gt=0)
+    calibration_learning_rate: float = Field(0.01, gt=0)
+    early_stopping: EarlyStopping | None = EarlyStopping()
+    strategy: Literal["none"] = "none"
+    seed: int = Field(0, ge=0, lt=2**32)
+
+
+class Evaluation(Section):
+    """`group_by`: the categorical or hashed feature within whose values GAUC ranks, usually the user id."""
+
+    group_by: str | None = None
