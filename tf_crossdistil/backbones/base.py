@@ -18,7 +18,11 @@ class Backbone(keras.layers.Layer):
         students: names of the tasks that are served.
         teachers: names of the augmented tasks; may be empty.
         settings: the `model` section of the configuration.
+
+    Where `shares_embeddings` is False, every task has embeddings of its own, and `call` receives encodings by task.
     """
+
+    shares_embeddings = True
 
     def __init__(self, students: Sequence[str], teachers: Sequence[str], settings: Model, **kwargs: object):
         super().__init__(**kwargs)

@@ -7,6 +7,7 @@ import tf_keras as keras
 
 from tf_crossdistil.backbones.base import Backbone
 from tf_crossdistil.config import Experts, Model
+from tf_crossdistil.layers.mixture import mix
 from tf_crossdistil.layers.perceptron import Perceptron
 
 # No task can be called so.
@@ -52,7 +53,7 @@ class ExtractionLevel(keras.layers.Layer):
             if owner in needed
         }
         return {
-            owner: _mix(self.gates[owner](inputs[owner]), [output for other in self._reads[owner] for output in outputs[other]])
+            owner: mix(self.gates[owner](inputs[owner]), [output for other in self._reads[owner] for output in outputs[other]])
             for owner in owners
         }
 
@@ -76,8 +77,3 @@ class ProgressiveLayeredExtraction(Backbone):
         for level in self.levels[:-1]:
             states = level(states, inner, training=training)
         return self.levels[-1](states, list(tasks), training=training)
-
-
-def _mix(gates: tf.Tensor, experts: Sequence[tf.Tensor]) -> tf.Tensor:
-    """`sum_i g_i e_i`: gates `[rows, experts]`, each expert `[rows, units]`."""
-    return tf.add_n([gates[:, index : index + 1] * expert for index, expert in enumerate(experts)])
