@@ -6,7 +6,7 @@ from types import TracebackType
 import numpy as np
 from typing_extensions import Self
 
-from serving.columns import Rows, to_columns
+from serving.columns import Rows, to_columns, to_tensor
 from serving.grpc_transport import GrpcTransport
 from serving.rest_transport import RestTransport
 from serving.transports import Endpoint, ModelSignature, PredictionError, Transport
@@ -47,8 +47,9 @@ class Client:
         """Asks for the probabilities of rows.
 
         Args:
-            rows: a list of rows, or the values of all rows by feature; numbers and booleans
-                become the text of such values in logs where a model wants text.
+            rows: a list of rows, or the values of all rows by feature; numbers and booleans become the text of such values
+                in logs where a model wants text. A multi_value feature has a list a row; its weights, `NAME_weights`, may
+                be left out and are then 1.
 
         Returns:
             Probabilities by task, float32 `[rows]`.
@@ -56,11 +57,12 @@ class Client:
         Raises:
             PredictionError: the rows do not fit the model, or the server cannot be asked.
         """
-        columns = to_columns(rows, self.signature.inputs)
+        inputs = self.signature.inputs
+        columns = to_columns(rows, inputs)
         count = min((len(column) for column in columns.values()), default=0)
         answers: dict[str, list[np.ndarray]] = {task: [] for task in self.signature.tasks}
         for start in range(0, count, BATCH_SIZE):
-            batch = {name: column[start : start + BATCH_SIZE] for name, column in columns.items()}
+            batch = {name: to_tensor(column[start : start + BATCH_SIZE], inputs[name]) for name, column in columns.items()}
             self._collect(answers, self._transport.predict(batch), min(BATCH_SIZE, count - start))
         return {task: np.concatenate([np.empty(0, np.float32), *parts]) for task, parts in answers.items()}
 

@@ -8,7 +8,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from serving import messages
-from serving.transports import SIGNATURE, Endpoint, ModelSignature, PredictionError
+from serving.transports import SIGNATURE, Endpoint, ModelInput, ModelSignature, PredictionError
 
 # Numbers of tensorflow.DataType.
 DTYPES = {1: "DT_FLOAT", 2: "DT_DOUBLE", 3: "DT_INT32", 7: "DT_STRING", 9: "DT_INT64", 10: "DT_BOOL"}
@@ -41,7 +41,10 @@ class GrpcTransport:
         if SIGNATURE not in signatures:
             raise self._endpoint.no_signature()
         signature = signatures[SIGNATURE]
-        inputs = {name: DTYPES.get(info.dtype, f"dtype {info.dtype}") for name, info in signature.inputs.items()}
+        inputs = {
+            name: ModelInput(DTYPES.get(info.dtype, f"dtype {info.dtype}"), len(info.tensor_shape.dim) > 1)
+            for name, info in signature.inputs.items()
+        }
         return ModelSignature(inputs, tuple(sorted(signature.outputs)))
 
     def predict(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -73,13 +76,14 @@ class GrpcTransport:
 
 
 def _write(array: np.ndarray, tensor: Any) -> None:
-    tensor.tensor_shape.dim.add(size=len(array))
+    for size in array.shape:
+        tensor.tensor_shape.dim.add(size=size)
     if array.dtype == np.float32:
         tensor.dtype = FLOAT
         tensor.tensor_content = array.astype("<f4", copy=False).tobytes()
     else:
         tensor.dtype = STRING
-        tensor.string_val.extend(value.encode() for value in array)
+        tensor.string_val.extend(value.encode() for value in array.flat)
 
 
 def _read(tensor: Any) -> np.ndarray:

@@ -23,7 +23,7 @@ FIELDS: dict[str, list[tuple[str, int, str]]] = {
         ("float_val", 5, "float[]"),
         ("string_val", 8, "bytes[]"),
     ],
-    "TensorInfo": [("dtype", 2, "int32")],
+    "TensorInfo": [("dtype", 2, "int32"), ("tensor_shape", 3, "TensorShapeProto")],
     "SignatureDef": [("inputs", 1, "map:TensorInfo"), ("outputs", 2, "map:TensorInfo")],
     "SignatureDefMap": [("signature_def", 1, "map:SignatureDef")],
     "Any": [("value", 2, "bytes")],

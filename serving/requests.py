@@ -4,7 +4,7 @@ import gzip
 import json
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from serving.client import Client, PredictionError
+from serving.columns import weights_of_lists
+from serving.transports import ModelInput
 from tf_crossdistil.errors import CrossDistilError, UsageError
 
 Row = dict[str, Any]
@@ -48,7 +50,7 @@ def predict_file(server: str, model: str, path: Path, rest: bool = False, timeou
     """Asks a server for the probabilities of a file's rows, in the file's order.
 
     Columns that the model does not take are left out, with one note on standard error; text in a numeric column is read
-    as a number.
+    as a number. Lists can come from JSON and Parquet only.
 
     Args:
         server: HOST:PORT of the gRPC port, or of the REST port when `rest`.
@@ -67,21 +69,20 @@ def predict_file(server: str, model: str, path: Path, rest: bool = False, timeou
     """
     rows = read_rows(path)
     with Client(server, model=model, rest=rest, timeout=timeout) as client:
-        dtypes = client.signature.inputs
-        _check_columns(rows, list(dtypes), path, model)
-        numeric = [name for name, dtype in dtypes.items() if dtype == "DT_FLOAT"]
-        kept = [{name: row[name] for name in dtypes if name in row} for row in rows]
+        inputs = client.signature.inputs
+        _check_columns(rows, inputs, path, model)
+        kept = [{name: row[name] for name in inputs if name in row} for row in rows]
         for number, row in enumerate(kept, start=1):
-            _read_numbers(row, numeric, number)
+            _read_text(row, inputs, number)
         answers = client.predict(kept)
     columns = {task: values.tolist() for task, values in answers.items()}
     for values in zip(*columns.values(), strict=True):
         yield dict(zip(columns, values, strict=True))
 
 
-def _check_columns(rows: list[Row], inputs: list[str], path: Path, model: str) -> None:
+def _check_columns(rows: list[Row], inputs: Mapping[str, ModelInput], path: Path, model: str) -> None:
     columns = dict.fromkeys(name for row in rows for name in row)
-    if missing := [name for name in inputs if name not in columns]:
+    if missing := [name for name in inputs if name not in columns and name not in weights_of_lists(inputs)]:
         raise PredictionError(
             f"{path} has no column '{missing[0]}', which the model '{model}' takes; it has {', '.join(columns)}"
         )
@@ -89,14 +90,26 @@ def _check_columns(rows: list[Row], inputs: list[str], path: Path, model: str) -
         print(f"note: ignoring columns that the model '{model}' does not take: {', '.join(extra)}", file=sys.stderr)
 
 
-def _read_numbers(row: Row, numeric: list[str], number: int) -> None:
-    for name in numeric:
-        value = row.get(name)
-        if isinstance(value, str):
-            try:
-                row[name] = float(value) if value.strip() else None
-            except ValueError as error:
-                raise PredictionError(f"feature '{name}' must be a number; row {number} has '{value}'") from error
+def _read_text(row: Row, inputs: Mapping[str, ModelInput], number: int) -> None:
+    for name, value in row.items():
+        if not isinstance(value, str) or inputs[name] == ModelInput("DT_STRING"):
+            continue
+        if not value.strip():
+            row[name] = None
+        elif inputs[name].is_list:
+            raise PredictionError(
+                f"feature '{name}' must be a list of values; row {number} has the text {value[:40]!r}. Give lists in a .jsonl "
+                "or .parquet file: a .csv or .tsv file has none, and how the logs divide text is not known here"
+            )
+        else:
+            row[name] = _read_number(name, value, number)
+
+
+def _read_number(name: str, value: str, number: int) -> float:
+    try:
+        return float(value)
+    except ValueError as error:
+        raise PredictionError(f"feature '{name}' must be a number; row {number} has '{value}'") from error
 
 
 def _read_jsonl(path: Path) -> list[Row]:

@@ -52,6 +52,9 @@ def decode_inputs(body: PredictBody, signature: Signature) -> dict[str, np.ndarr
     """
     columns = _columns_of_rows(body.content, signature) if body.by_row else _columns(body.content, signature)
     signature.check_names(columns)
+    for name, spec in signature.inputs.items():
+        if len(spec.shape) > 1:
+            _check_equally_long(name, columns[name], body.by_row)
     return {name: _array(name, columns[name], spec) for name, spec in signature.inputs.items()}
 
 
@@ -90,6 +93,20 @@ def _only_input(signature: Signature, received: Any) -> str:
         names = ", ".join(f"'{name}'" for name in sorted(signature.inputs))
         raise invalid(f"signature '{signature.name}' takes inputs by name: {names}; received {_kind(received)}")
     return next(iter(signature.inputs))
+
+
+def _check_equally_long(name: str, column: Any, by_row: bool) -> None:
+    """Refuses rows whose lists differ in length, in TF Serving's words: a client has to pad them."""
+    lists = [value for value in column if isinstance(value, list)] if isinstance(column, list) else []
+    for index, values in enumerate(lists):
+        size, expected = len(values), len(lists[0])
+        if size != expected and by_row:
+            raise invalid(
+                f"Failed to process element: {index} key: {name} of 'instances' list. Error: INVALID_ARGUMENT: "
+                f"Expecting tensor size: {expected} but got: {size}"
+            )
+        if size != expected:
+            raise invalid(f"Encountered list at unexpected size: {size} at level: 1 expected size: {expected}")
 
 
 def _array(name: str, column: Any, spec: TensorSpec) -> np.ndarray:

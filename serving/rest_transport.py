@@ -8,7 +8,7 @@ from urllib.parse import quote
 import httpx
 import numpy as np
 
-from serving.transports import SIGNATURE, Endpoint, ModelSignature
+from serving.transports import SIGNATURE, Endpoint, ModelInput, ModelSignature
 
 
 class RestTransport:
@@ -27,7 +27,10 @@ class RestTransport:
             if SIGNATURE not in signatures:
                 raise self._endpoint.no_signature()
             signature = signatures[SIGNATURE]
-            inputs = {name: info["dtype"] for name, info in signature["inputs"].items()}
+            inputs = {
+                name: ModelInput(info["dtype"], len(info["tensor_shape"]["dim"]) > 1)
+                for name, info in signature["inputs"].items()
+            }
             return ModelSignature(inputs, tuple(sorted(signature["outputs"])))
         except (AttributeError, KeyError, TypeError) as error:
             raise self._endpoint.refused("its metadata is not TF Serving's") from error

@@ -16,10 +16,18 @@ class PredictionError(CrossDistilError):
 
 
 @dataclass(frozen=True)
-class ModelSignature:
-    """What a model takes and gives: dtypes such as `DT_FLOAT` by input, and the tasks."""
+class ModelInput:
+    """What a model takes by one name: a dtype such as `DT_FLOAT`, and whether a row has a list of such values."""
 
-    inputs: Mapping[str, str]
+    dtype: str
+    is_list: bool = False
+
+
+@dataclass(frozen=True)
+class ModelSignature:
+    """What a model takes and gives: the inputs by name, and the tasks."""
+
+    inputs: Mapping[str, ModelInput]
     tasks: tuple[str, ...]
 
 
@@ -75,7 +83,7 @@ class Transport(Protocol):
         """Asks what the model takes and gives."""
 
     def predict(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Asks for one batch: inputs `[rows]` by name, text as objects of type str; probabilities `[rows]` by task."""
+        """Asks for one batch: inputs `[rows]` or `[rows, n]`, text as objects of type str; probabilities `[rows]` by task."""
 
     def close(self) -> None:
         """Ends the connection."""

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from pipelines.preprocess import prepare
-from tf_crossdistil.config import Experiment
+from tf_crossdistil.config import Experiment, MultiValueFeature, NumericFeature
 from tf_crossdistil.config_file import load_config
 from tf_crossdistil.schema import PreparedData
 from tf_crossdistil.startup import load_tensorflow
@@ -45,6 +45,18 @@ CONTENT: dict[str, Any] = {
         {"name": "author", "kind": "hashed", "buckets": 50, "dim": 4},
         {"name": "duration", "kind": "numeric", "transform": "log1p", "default": 9.5},
         {"name": "row", "kind": "numeric", "transform": "standardize"},
+        {
+            "name": "tags",
+            "kind": "multi_value",
+            "weights": "scores",
+            "max_length": 4,
+            "min_count": 3,
+            "oov_buckets": 3,
+            "dim": 3,
+        },
+        {"name": "others", "kind": "multi_value", "share_with": "word", "delimiter": ",", "pooling": "sum"},
+        {"name": "quartile", "column": "duration", "kind": "numeric", "transform": "bucketize", "buckets": 4, "dim": 2},
+        {"name": "third", "column": "row", "kind": "numeric", "transform": "bucketize", "boundaries": [1333.5, 2667.0]},
     ],
     "split": {"by": "hash", "key": ["row"], "fractions": [0.7, 0.15, 0.15]},
     "model": {"experts": {"shared": 1, "per_task": 1, "units": [8], "levels": 2}, "towers": [4], "dropout": 0.2},
@@ -55,7 +67,7 @@ CONTENT: dict[str, Any] = {
 
 def write_awkward_logs(path: Path) -> list[dict[str, str]]:
     """Logs whose `row` column numbers the rows, so that records can be joined with the raw rows they came from."""
-    generator = np.random.default_rng(0)
+    generator, lists = np.random.default_rng(0), np.random.default_rng(1)
     taste = {word: generator.normal() for word in AWKWARD}
     rows = []
     for number in range(ROWS):
@@ -69,6 +81,7 @@ def write_awkward_logs(path: Path) -> list[dict[str, str]]:
                 "author": str(generator.choice([*AWKWARD, str(generator.integers(1000))])),
                 "duration": generator.choice(["", f"{generator.lognormal(3):.3f}"], p=[0.1, 0.9]),
                 "row": str(number),
+                **_list_columns(lists),
                 "finish": str(int(finish)),
                 "like": str(int(like)),
             }
@@ -78,6 +91,36 @@ def write_awkward_logs(path: Path) -> list[dict[str, str]]:
         writer.writeheader()
         writer.writerows(rows)
     return rows
+
+
+def _list_columns(generator: np.random.Generator) -> dict[str, str]:
+    """Lists from none to more values than are kept, with and without weights; some values are empty."""
+    tags = "|".join(generator.choice([*AWKWARD, *map(str, range(60))], generator.integers(0, 8)))
+    weighted = bool(tags.strip()) and generator.random() < 0.7
+    scores = "|".join(generator.choice(["0", "0.25", "1", "3.5"], tags.count("|") + 1)) if weighted else ""
+    others = generator.choice(AWKWARD, generator.integers(0, 4))
+    return {"tags": tags, "scores": scores, "others": ",".join(others)}
+
+
+def request_rows(experiment: Experiment, rows: list[dict[str, str]]) -> list[dict[str, Any]]:
+    """Rows of logs as a client sends them: divided lists, numbers, NaN and None for missing ones."""
+    return [_request_row(experiment, row) for row in rows]
+
+
+def _request_row(experiment: Experiment, row: dict[str, str]) -> dict[str, Any]:
+    request: dict[str, Any] = {}
+    for feature in experiment.features:
+        text = row[feature.source_column]
+        if isinstance(feature, NumericFeature):
+            request[feature.name] = float(text or "nan")
+        elif isinstance(feature, MultiValueFeature):
+            request[feature.name] = text.split(feature.delimiter) if text else None
+            if feature.weights:
+                weights = row[feature.weights]
+                request[feature.weights_name] = [float(weight) for weight in weights.split("|")] if weights else None
+        else:
+            request[feature.name] = text
+    return request
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,12 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
+from tests.conftest import request_rows
 from tf_crossdistil.backbones.ple import SHARED
+from tf_crossdistil.config import MultiValueFeature
 from tf_crossdistil.data.feature_lookup import FeatureLookup
-from tf_crossdistil.data.records import split_batches
+from tf_crossdistil.data.raw_features import raw_columns
+from tf_crossdistil.data.records import feature_columns, split_batches
 from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.export.served_model import export, load_signature
 from tf_crossdistil.export.warm_up import serialize_example
@@ -36,11 +39,14 @@ print(json.dumps({name: values.tolist() for name, values in answers.items()}))
 """
 
 
-def raw_columns(rows, experiment):
-    columns = {}
+def without_padding(experiment, columns):
+    """Columns as nested lists, a list feature's rows as long as they are, its weights beside it."""
+    columns = {name: values.numpy() for name, values in columns.items()}
     for feature in experiment.features:
-        values = [row[feature.name] for row in rows]
-        columns[feature.name] = [float(v or "nan") for v in values] if feature.kind == "numeric" else values
+        if isinstance(feature, MultiValueFeature):
+            kept = columns[feature.name] != 0
+            for name in [feature.name, *([feature.weights_name] if feature.weights else [])]:
+                columns[name] = [row[places].tolist() for row, places in zip(columns[name], kept, strict=True)]
     return columns
 
 
@@ -58,9 +64,13 @@ def test_every_id_that_beam_wrote_is_the_id_that_the_graph_looks_up(prepared, sh
     for split in ("train", "validation", "test"):
         for columns in split_batches(prepared, shared_experiment, split, 1024):
             rows = [raw_rows[1][int(number)] for number in columns["row"].numpy()]
-            raw = {name: tf.constant(values) for name, values in raw_columns(rows, shared_experiment).items()}
-            for name, ids in lookup(raw).items():
-                np.testing.assert_array_equal(columns[name], ids, err_msg=name)
+            written = without_padding(shared_experiment, feature_columns(shared_experiment, columns))
+            raw = raw_columns(shared_experiment, request_rows(shared_experiment, rows))
+            looked_up = without_padding(shared_experiment, lookup(raw))
+            assert looked_up.keys() == written.keys()
+            for name, values in looked_up.items():
+                same = np.array_equal(values, written[name]) if isinstance(values, np.ndarray) else values == written[name]
+                assert same, name
             seen += len(rows)
     assert seen == len(raw_rows[1])
 
@@ -69,7 +79,9 @@ def test_clean_process_answers_as_the_live_model_on_every_test_row(exported, sha
     rows, predictions = test_rows
     process = subprocess.run(
         [sys.executable, "-c", CLEAN_PROCESS, str(exported / "1")],
-        input=json.dumps(raw_columns(rows, shared_experiment)),
+        input=json.dumps(
+            {name: as_json(v) for name, v in raw_columns(shared_experiment, request_rows(shared_experiment, rows)).items()}
+        ),
         capture_output=True,
         text=True,
         check=False,
@@ -84,29 +96,44 @@ def test_clean_process_answers_as_the_live_model_on_every_test_row(exported, sha
 
 
 def test_examples_signature_answers_as_the_raw_one_and_takes_absent_features_as_missing(exported, shared_experiment, test_rows):
-    rows = [{f.name: row[f.name] for f in shared_experiment.features} for row in test_rows[0][:200]]
-    for row in rows:
-        row["duration"], row["row"] = float(row["duration"] or shared_experiment.features[3].default), float(row["row"])
+    rows = request_rows(shared_experiment, test_rows[0][:200])
     examples = [serialize_example(shared_experiment, row) for row in rows]
     answers = load_signature(exported / "1", "predict_examples")(examples=tf.constant(examples))
     for index, task in enumerate(test_rows[1].tasks):
         np.testing.assert_allclose(answers[task], test_rows[1].students[:200, index], atol=1e-6)
     empty = load_signature(exported / "1", "predict_examples")(examples=tf.constant([b""]))
-    explicit = load_signature(exported / "1")(
-        user=tf.constant([""]),
-        word=tf.constant([" "]),
-        author=tf.constant([""]),
-        duration=tf.constant([np.nan], tf.float32),
-        row=tf.constant([0.0]),
-    )
+    missing = {"user": "", "word": " ", "author": "", "duration": np.nan, "row": 0.0, "quartile": np.nan, "third": 0.0}
+    lists = {"tags": [" ", ""], "tags_weights": [3.0, 4.0], "others": []}
+    explicit = load_signature(exported / "1")(**raw_columns(shared_experiment, [missing | lists]))
     np.testing.assert_array_equal(empty["finish"], explicit["finish"])
+
+
+@pytest.mark.parametrize("signature", ["serving_default", "predict_examples"])
+def test_weights_that_a_request_leaves_out_are_one(exported, shared_experiment, test_rows, signature):
+    rows = [row for row in request_rows(shared_experiment, test_rows[0]) if row["tags"] and row["tags_weights"]]
+    ones = [{**row, "tags_weights": [1.0] * len(row["tags"])} for row in rows]
+    none = [{**row, "tags_weights": None} for row in rows]
+    given, left_out, weighted = (ask(exported, shared_experiment, signature, asked)["like"] for asked in (ones, none, rows))
+    np.testing.assert_array_equal(given, left_out)
+    assert np.any(np.abs(weighted - given) > 1e-6)
+
+
+def ask(exported, experiment, signature, rows):
+    call = load_signature(exported / "1", signature)
+    if signature == "predict_examples":
+        return call(examples=tf.constant([serialize_example(experiment, row) for row in rows]))
+    return call(**raw_columns(experiment, rows))
+
+
+def test_features_that_share_a_vocabulary_share_its_file(exported):
+    assert sorted(path.name for path in (exported / "1/assets").iterdir()) == ["tags.txt", "user.txt", "word.txt"]
 
 
 def test_holds_exactly_the_students_variables(exported, trained):
     """By count and by value: what the student towers need, no teacher, no calibration, no optimizer."""
     network = trained.load_best().network
     students = [
-        *network.encoder.variables,
+        *network.embedding_variables,
         *[v for task in network.students for v in network.towers[task].variables],
         *[v for level in network.backbone.levels for owner in [*network.students, SHARED] for v in owned(level, owner)],
     ]
@@ -121,6 +148,11 @@ def test_holds_exactly_the_students_variables(exported, trained):
         return sorted((array.shape, array.tobytes()) for array in arrays)
 
     assert fingerprint(kept) == fingerprint([variable.numpy() for variable in students])
+
+
+def as_json(values):
+    array = values.numpy()
+    return np.vectorize(bytes.decode, otypes=[object])(array).tolist() if values.dtype == tf.string else array.tolist()
 
 
 def owned(level, owner):

@@ -93,6 +93,28 @@ def test_streamed_strata_are_rows_of_their_stratum_too(prepared, shared_experime
     assert drawn == {row for row, tag in tag_by_row.items() if tag == "11"}
 
 
+@pytest.mark.parametrize("held", [2_000_000, 50], ids=["held", "streamed"])
+def test_lists_and_weights_stay_with_their_rows(prepared, shared_experiment, monkeypatch, held):
+    """Natural and drawn rows come from batches padded to different lengths."""
+    monkeypatch.setattr("tf_crossdistil.data.training_batches._HELD_ROWS", held)
+
+    def lists(columns):
+        return [
+            (int(row), ids[ids > 0].tolist(), weights[ids > 0].tolist(), others[others > 0].tolist())
+            for row, ids, weights, others in zip(
+                *(columns[name].numpy() for name in ("row", "tags", "tags_weights", "others")), strict=True
+            )
+        ]
+
+    known = {
+        entry[0]: entry for columns in split_batches(prepared, shared_experiment, "train", 100) for entry in lists(columns)
+    }
+    assert {len(ids) for _, ids, *_ in known.values()} == set(range(5))
+    for batch in TrainingBatches(prepared, with_training(shared_experiment, strata_batch_size=64), with_strata=True).epoch(1):
+        assert len(batch["features"]["row"]) > 512
+        assert all(entry == known[entry[0]] for entry in lists(batch["features"]))
+
+
 def test_fewer_rows_than_a_batch_make_one_full_batch(prepared, shared_experiment):
     batches = TrainingBatches(prepared, with_training(shared_experiment, batch_size=100_000), with_strata=False)
     (batch,) = batches.epoch(1)

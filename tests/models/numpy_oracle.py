@@ -34,7 +34,9 @@ def cross_entropy(target, logit):
 def parameters_of(model):
     """Every trainable array of the model by a readable name, and the variable it came from."""
     network = model.network
-    variables = {"user": network.encoder.encoders["user"].embeddings, "author": network.encoder.encoders["author"].embeddings}
+    (encoder,) = network.encoders.values()
+    variables = {name: table.embeddings for name, table in encoder.tables.items()}
+    variables["age"] = encoder.encoders["age"].table.embeddings
     for depth, level in enumerate(network.backbone.levels):
         for owner, experts in level.experts.items():
             for index, expert in enumerate(experts):
@@ -49,12 +51,41 @@ def parameters_of(model):
     return variables
 
 
+def pooled(table, ids, weights):
+    """The weighted sum of the embeddings of each row's ids, and the sum of their weights; id 0 is padding."""
+    total = np.zeros((len(ids), table.shape[1]), table.dtype)
+    weight = np.zeros((len(ids), 1))
+    for row, (row_ids, row_weights) in enumerate(zip(ids, weights, strict=True)):
+        for number, value in zip(row_ids, row_weights, strict=True):
+            if number:
+                total[row] += value * table[number]
+                weight[row] += value
+    return total, weight
+
+
+def encode(p, features):
+    """The features of `small_experiment`, side by side."""
+    duration = (features["duration"].astype(np.float64) - 2.0) / 4.0
+    tags, weight = pooled(p["tags"], features["tags"], features["tags_weights"])
+    friends, _ = pooled(p["user"], features["friends"], np.ones(features["friends"].shape))
+    bucket = (features["age"] >= 1.5).astype(int) + (features["age"] >= 4.0)
+    return np.concatenate(
+        [
+            p["user"][features["user"]],
+            p["author"][features["author"]],
+            duration[:, None],
+            tags / np.where(weight, weight, 1),
+            friends,
+            p["age"][bucket],
+        ],
+        axis=1,
+    )
+
+
 def forward(p, features, students, teachers, levels):
     """Logits of all tasks by PLE (Tang et al. 2020, Eq. 1-6)."""
     tasks = [*students, *teachers]
-    duration = (features["duration"].astype(np.float64) - 2.0) / 4.0
-    encoded = np.concatenate([p["user"][features["user"]], p["author"][features["author"]], duration[:, None]], axis=1)
-    state = dict.fromkeys([*tasks, SHARED], encoded)
+    state = dict.fromkeys([*tasks, SHARED], encode(p, features))
     for depth in range(levels):
 
         def experts_of(owner, depth=depth, state=state):

@@ -13,6 +13,8 @@ from tf_crossdistil.training.optimizers import composite_optimizer
 COUNTS = {"00": 60, "01": 4, "10": 30, "11": 6}
 USERS = 7
 AUTHORS = 4
+TAGS = 5
+AGES = [1.5, 4.0]
 
 
 def small_experiment(**sections) -> Experiment:
@@ -23,6 +25,9 @@ def small_experiment(**sections) -> Experiment:
             {"name": "user", "kind": "categorical", "dim": 3},
             {"name": "author", "kind": "hashed", "buckets": AUTHORS, "dim": 2},
             {"name": "duration", "kind": "numeric", "transform": "standardize"},
+            {"name": "tags", "kind": "multi_value", "dim": 2, "weights": "w"},
+            {"name": "friends", "kind": "multi_value", "share_with": "user", "pooling": "sum"},
+            {"name": "age", "kind": "numeric", "transform": "bucketize", "boundaries": AGES, "dim": 2},
         ],
         "split": {"by": "hash", "key": ["user"]},
         "model": {"experts": {"shared": 2, "per_task": 1, "units": [5], "levels": 1}, "towers": [6]},
@@ -40,6 +45,7 @@ def small_experiment(**sections) -> Experiment:
 
 
 def small_metadata(experiment: Experiment) -> Metadata:
+    numbers = NumericStatistics(count=100, missing=0, mean=2.0, deviation=4.0, minimum=0, maximum=9)
     return Metadata(
         name="small",
         run="r",
@@ -51,8 +57,11 @@ def small_metadata(experiment: Experiment) -> Metadata:
         dead_letters={},
         counts={"train": COUNTS},
         rates={},
-        vocabularies={"user": Vocabulary(size=5, ids=USERS, sha256="")},
-        numeric={"duration": NumericStatistics(count=100, missing=0, mean=2.0, deviation=4.0, minimum=0, maximum=9)},
+        vocabularies={
+            "user": Vocabulary(size=5, ids=USERS, sha256=""),
+            "tags": Vocabulary(size=3, ids=TAGS, sha256=""),
+        },
+        numeric={"duration": numbers, "age": numbers.model_copy(update={"boundaries": AGES})},
         inputs=[],
     )
 
@@ -77,7 +86,17 @@ def small_batch(rows: int = 8, draws: int = 3, seed: int = 0) -> dict:
         "user": generator.integers(0, USERS, total),
         "author": generator.integers(0, AUTHORS, total),
         "duration": generator.normal(3, 4, total).astype(np.float32),
+        "tags": padded_ids(generator, TAGS, total, 4),
+        "tags_weights": generator.choice([0.0, 0.5, 2.0], (total, 4)).astype(np.float32),
+        "friends": padded_ids(generator, USERS, total, 3),
+        "age": generator.choice([-1.0, 1.5, 3.0, 4.0, 9.0], total).astype(np.float32),
     }
     labels = generator.integers(0, 2, (rows, 2)).astype(np.float32)
     strata = rows + np.arange(4 * draws).reshape(4, draws)
     return {"features": features, "labels": labels, "strata": strata}
+
+
+def padded_ids(generator: np.random.Generator, ids: int, rows: int, longest: int) -> np.ndarray:
+    """Lists of ids `[rows, longest]` from none to all places, some ids twice in a row."""
+    lengths = generator.integers(0, longest + 1, rows)
+    return np.where(np.arange(longest) < lengths[:, None], generator.integers(1, ids, (rows, longest)), 0)

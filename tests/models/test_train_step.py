@@ -45,7 +45,7 @@ def test_loss_and_one_step_equal_the_numpy_implementation(levels):
 
     for name, gradient in oracle.gradients(before, total).items():
         np.testing.assert_allclose(actual[name], gradient, atol=1e-6, err_msg=name)
-        is_table = name in ("user", "author")
+        is_table = name in ("user", "author", "tags", "age")
         step = oracle.adagrad_step if is_table else oracle.adam_step
         rate = training.embedding_learning_rate if is_table else training.learning_rate
         expected = step(before[name].real, gradient, rate)
@@ -154,6 +154,37 @@ def test_feature_interaction_and_own_regularisation_take_part():
     model, _ = small_model(model={"interaction": "cross"}, distillation={"method": "none"})
     batch = small_batch()
     plain = float(model.compute_loss(batch))
-    model.network.interaction.add_loss(lambda: tf.constant(2.5))
+    next(iter(model.network.interactions.values())).add_loss(lambda: tf.constant(2.5))
     assert float(model.compute_loss(batch)) == pytest.approx(plain + 2.5, rel=1e-5)
     assert float(run_step(model, batch)["loss"]) == pytest.approx(plain + 2.5, rel=1e-5)
+
+
+def test_gradients_of_tables_are_the_rows_that_a_batch_looked_up():
+    """Whatever the vocabularies' sizes: a dense gradient of a table would cost as much as the table is large."""
+    model, _ = small_model()
+    batch = small_batch()
+    with tf.GradientTape() as tape:
+        loss = tf.add_n([*model.losses_by_name(batch, model(batch["features"], training=True)).values()])
+    tables = {name: oracle.parameters_of(model)[name] for name in ("user", "author", "tags", "age")}
+    assert {table.ref() for table in tables.values()} == {table.ref() for table in model.embedding_variables}
+    gradients = tape.gradient(loss, tables)
+    features = batch["features"]
+    friends = features["friends"][features["friends"] > 0]
+    looked_up = {
+        "user": [*features["user"], *friends],
+        "author": features["author"],
+        "tags": features["tags"][features["tags"] > 0],
+        "age": np.searchsorted([1.5, 4.0], features["age"], side="right"),
+    }
+    for name, gradient in gradients.items():
+        assert isinstance(gradient, tf.IndexedSlices), name
+        assert sorted(gradient.indices.numpy()) == sorted(looked_up[name]), name
+
+
+def test_a_step_applies_sparse_updates_to_tables_and_to_nothing_else():
+    model, _ = small_model()
+    graph = model.make_train_function().get_concrete_function(iter(tf.data.Dataset.from_tensors(small_batch()))).graph
+    graphs = [graph, *[function.graph for function in graph._functions.values() if hasattr(function, "graph")]]
+    updates = [op.type for g in graphs for op in g.get_operations() if "Apply" in op.type or op.type == "ResourceScatterAdd"]
+    assert sum("SparseApplyAdagrad" in update for update in updates) == len(model.embedding_variables)
+    assert not [update for update in updates if "Adagrad" in update and "Sparse" not in update]

@@ -28,6 +28,7 @@ FIELDS: dict[str, list[tuple[str, int, str]]] = {
         ("batch_timeout_micros", 2, WRAPPED),
         ("max_enqueued_batches", 3, WRAPPED),
         ("num_batch_threads", 4, WRAPPED),
+        ("pad_variable_length_inputs", 7, "bool"),
     ],
     "PrometheusConfig": [("enable", 1, "bool"), ("path", 2, "string")],
     "MonitoringConfig": [("prometheus_config", 1, ".tensorflow.serving.PrometheusConfig")],
@@ -112,6 +113,7 @@ def test_batching(documented: dict[str, Any], compose: Compose) -> None:
     assert batching.max_batch_size.value >= BATCH_SIZE
     assert batching.num_batch_threads.value == compose.server.cpus
     assert batching.max_enqueued_batches.value >= batching.num_batch_threads.value
+    assert batching.pad_variable_length_inputs
     assert 0 < batching.batch_timeout_micros.value <= 10_000
 
 

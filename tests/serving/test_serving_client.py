@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from serving.client import BATCH_SIZE, Client, PredictionError
-from serving.transports import ModelSignature
+from serving.transports import ModelInput, ModelSignature
 from tests.serving.server_process import COLUMNS, ROOT, ROWS, Server
 from tf_crossdistil.errors import UsageError
 
+SIGNATURE = ModelSignature({"author": ModelInput("DT_STRING"), "duration": ModelInput("DT_FLOAT")}, ("finish", "like"))
 TRANSPORTS = pytest.mark.parametrize("rest", [False, True], ids=["grpc", "rest"])
 
 
@@ -83,7 +84,7 @@ def test_no_rows(server: Server, rest: bool) -> None:
 @TRANSPORTS
 def test_metadata_is_asked_once(server: Server, rest: bool) -> None:
     with connect(server, rest) as client:
-        assert client.signature == ModelSignature({"author": "DT_STRING", "duration": "DT_FLOAT"}, ("finish", "like"))
+        assert client.signature == SIGNATURE
         assert client.signature is client.signature
 
 

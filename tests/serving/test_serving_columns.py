@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from pipelines.checking.columns import canonical
 from serving.client import PredictionError
-from serving.columns import to_columns
+from serving.columns import to_columns, to_tensor
+from serving.transports import ModelInput
 
 COLUMNS = st.one_of(
     *(
@@ -33,11 +34,11 @@ COLUMNS = st.one_of(
 
 
 def texts(values: list[Any]) -> list[str]:
-    return to_columns({"author": values}, {"author": "DT_STRING"})["author"].tolist()
+    return to_columns({"author": values}, {"author": ModelInput("DT_STRING")})["author"].tolist()
 
 
 def numbers(values: list[Any]) -> list[float]:
-    return to_columns({"duration": values}, {"duration": "DT_FLOAT"})["duration"].tolist()
+    return to_columns({"duration": values}, {"duration": ModelInput("DT_FLOAT")})["duration"].tolist()
 
 
 @given(COLUMNS)
@@ -84,3 +85,60 @@ def test_what_is_no_number_that_a_model_takes(value: Any) -> None:
         warnings.simplefilter("error")
         with pytest.raises(PredictionError, match=r"'duration' must be a number within float32's range .*; row 2 has"):
             numbers([1.0, value])
+
+
+LISTS = {"tags": ModelInput("DT_STRING", is_list=True), "tags_weights": ModelInput("DT_FLOAT", is_list=True)}
+
+
+def tensors(rows: Any) -> dict[str, list[list[Any]]]:
+    return {name: to_tensor(column, LISTS[name]).tolist() for name, column in to_columns(rows, LISTS).items()}
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"tags": ["a ", 7, None]}, {"tags": None}, {"tags": [b"b"]}],
+        {"tags": [("a", "7", ""), [], ["b"]]},
+        {"tags": [np.array(["a", 7, None], object), math.nan, np.array(["b"])]},
+        [{"tags": ["a", 7.0, ""], "tags_weights": None}, {"tags": [], "tags_weights": []}, {"tags": ["b"]}],
+    ],
+    ids=["rows", "columns", "arrays", "some weights"],
+)
+def test_lists_stand_behind_an_empty_first_value_padded_to_the_longest(rows: Any) -> None:
+    received = tensors(rows)
+    assert received["tags"] == [["", "a", "7", ""], ["", "", "", ""], ["", "b", "", ""]]
+    assert np.shape(received["tags_weights"]) == (3, 1)
+    assert np.isnan(received["tags_weights"]).all()
+
+
+def test_a_matrix_is_a_column_of_lists() -> None:
+    received = tensors({"tags": np.array([["a", "b"], ["c", "d"]]), "tags_weights": np.array([[1, 2], [0.5, np.nan]])})
+    assert received["tags"] == [["", "a", "b"], ["", "c", "d"]]
+    np.testing.assert_array_equal(received["tags_weights"], [[np.nan, 1, 2], [np.nan, 0.5, np.nan]])
+
+
+def test_no_rows_of_lists() -> None:
+    assert tensors([]) == {"tags": [], "tags_weights": []}
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"tags": "a|b"}, r"'tags' must be a list, each value text, a number or a boolean; row 2 has 'a\|b'"),
+        ({"tags": 5}, "'tags' must be a list, .*; row 2 has 5"),
+        ({"tags": [["a"]]}, r"'tags' must be a list, .*; row 2 has \[\['a'\]\]"),
+        ({"tags": ["a", "\ud800"]}, "'tags' must be a list, .*; row 2 has"),
+        ({"tags": ["a"], "tags_weights": 1.0}, "'tags_weights' must be a list, each value a number .*; row 2 has 1.0"),
+        ({"tags": ["a"], "tags_weights": ["1"]}, "'tags_weights' must be a list, .*; row 2 has"),
+        ({"tags": ["a"], "tags_weights": [math.inf]}, "'tags_weights' must be a list, .*; row 2 has"),
+        (
+            {"tags": ["a"], "tags_weights": [1, 2]},
+            "'tags_weights' must have one weight a value of 'tags', or none at all; row 2 has 2 weights and 1 values",
+        ),
+        ({"tags": ["a", "b"], "tags_weights": [1, -0.5]}, "'tags_weights' must not be negative; row 2 has -0.5"),
+        ({"tags_weights": [1]}, "row 2 lacks the feature 'tags'"),
+    ],
+)
+def test_what_is_no_list(row: dict[str, Any], told: str) -> None:
+    with pytest.raises(PredictionError, match=told):
+        tensors([{"tags": ["a"], "tags_weights": [1]}, row])

@@ -4,24 +4,32 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tf_crossdistil.config import CategoricalFeature, Experiment, HashedFeature, NumericFeature
+from tf_crossdistil.config import (
+    CategoricalFeature,
+    Experiment,
+    Feature,
+    HashedFeature,
+    MultiValueFeature,
+    NumericFeature,
+    VocabularyFeature,
+)
 from tf_crossdistil.data.records import Columns
 
 
-class CategoricalLookup(tf.Module):
-    """Text `[batch]` to ids: 0 when empty, n + 1 for line n of the vocabulary, then oov buckets by fingerprint."""
+class VocabularyTable(tf.Module):
+    """Text of any shape to ids: 0 when empty, n + 1 for line n of the vocabulary, then oov buckets by fingerprint."""
 
-    def __init__(self, feature: CategoricalFeature, vocabulary: Path):
+    def __init__(self, file: Path, oov_buckets: int):
         super().__init__()
         initializer = tf.lookup.TextFileInitializer(
-            str(vocabulary),
+            str(file),
             key_dtype=tf.string,
             key_index=tf.lookup.TextFileIndex.WHOLE_LINE,
             value_dtype=tf.int64,
             value_index=tf.lookup.TextFileIndex.LINE_NUMBER,
         )
         # TensorFlow refuses a table from an empty file; without one, every value is out of vocabulary.
-        self.table = tf.lookup.StaticVocabularyTable(initializer if vocabulary.stat().st_size else None, feature.oov_buckets)
+        self.table = tf.lookup.StaticVocabularyTable(initializer if file.stat().st_size else None, oov_buckets)
 
     def __call__(self, values: tf.Tensor) -> tf.Tensor:
         """Ids of raw text."""
@@ -29,43 +37,53 @@ class CategoricalLookup(tf.Module):
         return tf.where(text == "", tf.zeros_like(text, tf.int64), self.table.lookup(text) + 1)
 
 
-class HashedLookup(tf.Module):
-    """Text `[batch]` to the bucket of its fingerprint."""
-
-    def __init__(self, feature: HashedFeature, vocabulary: Path):
-        super().__init__()
-        self._buckets = feature.buckets
-
-    def __call__(self, values: tf.Tensor) -> tf.Tensor:
-        """Buckets of raw text."""
-        return tf.strings.to_hash_bucket_fast(tf.strings.strip(values), self._buckets)
-
-
-class NumericLookup(tf.Module):
-    """A number `[batch]`, NaN replaced by the feature's default."""
-
-    def __init__(self, feature: NumericFeature, vocabulary: Path):
-        super().__init__()
-        self._default = feature.default
-
-    def __call__(self, values: tf.Tensor) -> tf.Tensor:
-        """Raw numbers, none missing."""
-        return tf.where(tf.math.is_nan(values), tf.fill(tf.shape(values), self._default), values)
-
-
-LOOKUPS = {"categorical": CategoricalLookup, "hashed": HashedLookup, "numeric": NumericLookup}
-
-
 class FeatureLookup(tf.Module):
-    """All features of an experiment from raw values; `vocabularies` is the folder with one text file a feature."""
+    """All features of an experiment from raw values; `vocabularies` is the folder with one text file a vocabulary."""
 
     def __init__(self, experiment: Experiment, vocabularies: Path):
         super().__init__()
-        self.lookups = {
-            feature.name: LOOKUPS[feature.kind](feature, vocabularies / f"{feature.name}.txt")
+        self._features = experiment.features
+        self.tables = {
+            feature.name: VocabularyTable(vocabularies / f"{feature.name}.txt", feature.oov_buckets)
             for feature in experiment.features
+            if isinstance(feature, VocabularyFeature) and feature.share_with is None
         }
 
     def __call__(self, raw: Columns) -> Columns:
-        """Columns of ids and numbers `[batch]`, as records hold them."""
-        return {name: lookup(raw[name]) for name, lookup in self.lookups.items()}
+        """Columns of ids and numbers as records hold them, `[batch]` or `[batch, n]`; lists have their padding anywhere."""
+        columns: Columns = {}
+        for feature in self._features:
+            columns |= self._columns(feature, raw)
+        return columns
+
+    def _columns(self, feature: Feature, raw: Columns) -> Columns:
+        values = raw[feature.name]
+        match feature:
+            case NumericFeature():
+                missing = tf.math.is_nan(values)
+                return {feature.name: tf.where(missing, tf.fill(tf.shape(values), feature.default), values)}
+            case HashedFeature():
+                return {feature.name: tf.strings.to_hash_bucket_fast(tf.strings.strip(values), feature.buckets)}
+            case CategoricalFeature():
+                return {feature.name: self.tables[feature.vocabulary](values)}
+            case MultiValueFeature():
+                return self._list_columns(feature, raw)
+
+    def _list_columns(self, feature: MultiValueFeature, raw: Columns) -> Columns:
+        ids = self.tables[feature.vocabulary](raw[feature.name])
+        present = ids > 0
+        kept = present & (tf.cumsum(tf.cast(present, tf.int32), axis=1) <= feature.max_length)
+        columns = {feature.name: tf.where(kept, ids, tf.zeros_like(ids))}
+        if feature.weights:
+            weights = _as_wide_as(ids, raw[feature.weights_name])
+            weights = tf.where(tf.math.is_nan(weights), tf.ones_like(weights), weights)
+            columns[feature.weights_name] = tf.where(kept, weights, tf.zeros_like(weights))
+        return columns
+
+
+def _as_wide_as(ids: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """Weights `[batch, any]` as `[batch, n]` like the ids; those that are not given are NaN."""
+    width = tf.shape(ids)[1]
+    weights = weights[:, :width]
+    weights = tf.pad(weights, [[0, 0], [0, width - tf.shape(weights)[1]]], constant_values=float("nan"))
+    return tf.ensure_shape(weights, ids.shape)

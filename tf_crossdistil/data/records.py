@@ -1,15 +1,18 @@
-"""Records of a prepared data set as tf.data columns: one tensor `[rows]` a field."""
+"""Records of a prepared data set as tf.data columns: a tensor `[rows]` a field, `[rows, longest]` a field with a list."""
 
+from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 
 import tensorflow as tf
 
 from tf_crossdistil.config import Experiment
-from tf_crossdistil.schema import PreparedData, record_fields
+from tf_crossdistil.schema import TRUTH_PREFIX, PreparedData, RecordField, record_fields
 
 Columns = dict[str, tf.Tensor]
 
 _READ_BUFFER = 4 << 20
+_DTYPES = {"int64": tf.int64, "float": tf.float32}
 
 
 def serialized_records(files: list[Path]) -> tf.data.Dataset:
@@ -25,15 +28,34 @@ def serialized_records(files: list[Path]) -> tf.data.Dataset:
 
 
 def column_signature(experiment: Experiment) -> dict[str, tf.TensorSpec]:
-    """The columns of a batch of records, each `[rows]`."""
-    dtypes = {"int64": tf.int64, "float": tf.float32}
-    return {field.name: tf.TensorSpec([None], dtypes[field.kind], field.name) for field in record_fields(experiment)}
+    """The columns of a batch of records: `[rows]`, or `[rows, longest]` for lists, padded with 0 to the batch's longest."""
+    return {
+        field.name: tf.TensorSpec([None] if field.longest is None else [None, None], _DTYPES[field.kind], field.name)
+        for field in record_fields(experiment)
+    }
 
 
 def parse_records(experiment: Experiment, serialized: tf.Tensor) -> Columns:
     """Serialized tf.Examples `[rows]` as columns; parsing whole batches is ten times as fast as one by one."""
-    spec = {name: tf.io.FixedLenFeature([], column.dtype) for name, column in column_signature(experiment).items()}
-    return tf.io.parse_example(serialized, spec)
+    return tf.io.parse_example(serialized, {field.name: _parser(field) for field in record_fields(experiment)})
+
+
+def _parser(field: RecordField) -> tf.io.FixedLenFeature | tf.io.FixedLenSequenceFeature:
+    if field.longest is None:
+        return tf.io.FixedLenFeature([], _DTYPES[field.kind])
+    return tf.io.FixedLenSequenceFeature([], _DTYPES[field.kind], allow_missing=True)
+
+
+def concat_rows(parts: Sequence[Columns]) -> Columns:
+    """Batches behind one another; lists are padded with 0 to the longest of all."""
+    return {name: tf.concat(_equally_wide([part[name] for part in parts]), axis=0) for name in parts[0]}
+
+
+def _equally_wide(columns: list[tf.Tensor]) -> list[tf.Tensor]:
+    if columns[0].shape.rank == 1:
+        return columns
+    longest = reduce(tf.maximum, [tf.shape(column)[1] for column in columns])
+    return [tf.pad(column, [[0, 0], [0, longest - tf.shape(column)[1]]]) for column in columns]
 
 
 def split_batches(data: PreparedData, experiment: Experiment, split: str, batch_size: int) -> tf.data.Dataset:
@@ -47,8 +69,9 @@ def split_batches(data: PreparedData, experiment: Experiment, split: str, batch_
 
 
 def feature_columns(experiment: Experiment, columns: Columns) -> Columns:
-    """The columns that are features."""
-    return {feature.name: columns[feature.name] for feature in experiment.features}
+    """The columns that are features, or weights of features."""
+    labels = {name for task in experiment.task_names for name in (task, TRUTH_PREFIX + task)}
+    return {name: column for name, column in columns.items() if name not in labels}
 
 
 def label_matrix(experiment: Experiment, columns: Columns) -> tf.Tensor:

@@ -13,7 +13,14 @@ from typing import Any
 import tensorflow as tf
 
 from tf_crossdistil.config import Experiment
-from tf_crossdistil.data.records import Columns, feature_columns, label_matrix, parse_records, serialized_records
+from tf_crossdistil.data.records import (
+    Columns,
+    concat_rows,
+    feature_columns,
+    label_matrix,
+    parse_records,
+    serialized_records,
+)
 from tf_crossdistil.schema import NEARLY_EMPTY_ROWS, PreparedData
 from tf_crossdistil.tags import all_tags
 
@@ -34,7 +41,7 @@ class TrainingBatches:
     """The training split as an endless supply of epochs, each a tf.data.Dataset that depends on seed and epoch only.
 
     An element is a dict:
-        `features`: columns `[batch + appended]`, natural rows first;
+        `features`: columns `[batch + appended]`, or `[batch + appended, longest]` for lists, natural rows first;
         `labels`: `[batch, tasks]` of the natural rows;
         `strata` (only with `with_strata`): `[2^tasks, draws]`, for each tag the positions among all rows of uniform draws
         from that tag. A tag without rows holds zeros; its pairs weigh nothing (`tags.pair_weights`).
@@ -90,8 +97,8 @@ class TrainingBatches:
                 self._held[tag] = self._load(tag)
 
     def _load(self, tag: str) -> Columns:
-        batches = list(serialized_records(self._data.record_files("train", tag)).batch(_HELD_BATCH).map(self._parse_features))
-        return {name: tf.concat([batch[name] for batch in batches], axis=0) for name in batches[0]}
+        records = serialized_records(self._data.record_files("train", tag)).batch(_HELD_BATCH)
+        return concat_rows(list(records.map(self._parse_features)))
 
     def _parse_features(self, serialized: tf.Tensor) -> Columns:
         return feature_columns(self._experiment, parse_records(self._experiment, serialized))
@@ -142,13 +149,12 @@ class TrainingBatches:
             else:
                 members = tf.where(codes == code)[:, 0]
                 positions.append(tf.gather(members, self._uniform(tf.size(members, tf.int64), draw_seed)))
-        element["features"] = {name: tf.concat([rows[name] for rows in appended], axis=0) for name in appended[0]}
+        element["features"] = concat_rows(appended)
         element["strata"] = tf.stack(positions)
         return element
 
     def _draw_held(self, rows: Columns, seed: tf.Tensor) -> Columns:
-        count = tf.size(next(iter(rows.values())), tf.int64)
-        drawn = self._uniform(count, seed)
+        drawn = self._uniform(tf.shape(next(iter(rows.values())), tf.int64)[0], seed)
         return {name: tf.gather(column, drawn) for name, column in rows.items()}
 
     def _uniform(self, count: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

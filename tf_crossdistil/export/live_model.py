@@ -7,7 +7,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tf_crossdistil.data.feature_lookup import FeatureLookup
-from tf_crossdistil.data.raw_features import raw_dtype
+from tf_crossdistil.data.raw_features import raw_columns
 from tf_crossdistil.models.run import Run
 
 
@@ -18,9 +18,6 @@ def live_probabilities(run: Run, rows: list[dict[str, Any]]) -> dict[str, NDArra
         run: a training run.
         rows: raw features by name.
     """
-    raw = {
-        feature.name: tf.constant([row[feature.name] for row in rows], raw_dtype(feature))
-        for feature in run.experiment.features
-    }
+    raw = raw_columns(run.experiment, rows)
     logits = run.load_best()(FeatureLookup(run.experiment, run.vocabularies)(raw), training=False)
     return {task: tf.sigmoid(logits[task]).numpy() for task in run.experiment.task_names}

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
 from tf_crossdistil.config import Experiment
-from tf_crossdistil.data.raw_features import raw_dtype
+from tf_crossdistil.data.raw_features import raw_columns, raw_fields
 
 # Batch sizes whose kernels a new version should have run once.
 _BATCH_SIZES = (1, 32, 128)
@@ -43,9 +43,8 @@ def write_warm_up(directory: Path, model: str, experiment: Experiment, rows: lis
 
 def _raw_request(experiment: Experiment, rows: list[dict[str, Any]]) -> predict_pb2.PredictRequest:
     request = predict_pb2.PredictRequest(model_spec=model_pb2.ModelSpec(signature_name="serving_default"))
-    for feature in experiment.features:
-        values = tf.constant([row[feature.name] for row in rows], raw_dtype(feature))
-        request.inputs[feature.name].CopyFrom(tf.make_tensor_proto(values))
+    for name, values in raw_columns(experiment, rows).items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
     return request
 
 
@@ -57,13 +56,13 @@ def _examples_request(experiment: Experiment, rows: list[dict[str, Any]]) -> pre
 
 
 def serialize_example(experiment: Experiment, row: dict[str, Any]) -> bytes:
-    """A raw row as the tf.Example that the `predict_examples` signature takes."""
+    """A raw row as the tf.Example that the `predict_examples` signature takes; weights may be absent, lists None."""
     features = {}
-    for feature in experiment.features:
-        value = row[feature.name]
-        features[feature.name] = (
-            tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
-            if feature.kind == "numeric"
-            else tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode()]))
+    for name, field in raw_fields(experiment).items():
+        values = (row.get(name) or []) if field.is_list else [row[name]]
+        features[name] = (
+            tf.train.Feature(float_list=tf.train.FloatList(value=values))
+            if field.dtype == tf.float32
+            else tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode() for value in values]))
         )
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()

@@ -62,7 +62,7 @@ class CrossDistilModel(tfrs.models.Model):
     @property
     def embedding_variables(self) -> list[tf.Variable]:
         """The embedding tables, whose gradients are sparse."""
-        return self.network.encoder.trainable_variables
+        return self.network.embedding_variables
 
     @property
     def dense_variables(self) -> list[tf.Variable]:

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tf_crossdistil.config import Experiment
+from tf_crossdistil.config import Experiment, VocabularyFeature
 from tf_crossdistil.data.records import Columns, column_signature, feature_columns, label_matrix, split_batches
 from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.metrics.predictions import Predictions
@@ -48,7 +48,9 @@ class SplitPredictor:
             progress(len(batches[-1]["labels"]))
         arrays = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
         if group_by := self._experiment.evaluation.group_by:
-            arrays["groups"] = _known_groups(arrays["groups"], data.metadata.vocabularies.get(group_by))
+            (feature,) = [feature for feature in self._experiment.features if feature.name == group_by]
+            if isinstance(feature, VocabularyFeature):
+                arrays["groups"] = _known_groups(arrays["groups"], data.metadata.vocabularies[feature.vocabulary])
         return Predictions(self._experiment.task_names, **arrays)
 
     def _outputs(self, columns: Columns) -> dict[str, tf.Tensor]:
@@ -68,8 +70,6 @@ class SplitPredictor:
         return outputs
 
 
-def _known_groups(ids: NDArray[np.int64], vocabulary: Vocabulary | None) -> NDArray[np.int64]:
-    """The ids `[rows]`, -1 for missing and out-of-vocabulary values, which strangers share; hashed ids have no such."""
-    if vocabulary is None:
-        return ids
+def _known_groups(ids: NDArray[np.int64], vocabulary: Vocabulary) -> NDArray[np.int64]:
+    """The ids `[rows]`, -1 for missing and out-of-vocabulary values, which strangers share."""
     return np.where((ids == 0) | (ids > vocabulary.size), -1, ids)

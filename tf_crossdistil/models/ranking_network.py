@@ -13,7 +13,11 @@ from tf_crossdistil.layers.feature_encoder import FeatureEncoder
 from tf_crossdistil.layers.perceptron import Tower
 from tf_crossdistil.schema import Metadata
 
-INTERACTIONS = {"none": lambda: None, "cross": tfrs.layers.dcn.Cross}
+INTERACTIONS = {"none": keras.layers.Identity, "cross": tfrs.layers.dcn.Cross}
+
+
+# No task can be called so.
+EVERY_TASK = "(every task)"
 
 
 def teacher_name(task: str) -> str:
@@ -35,9 +39,10 @@ class RankingNetwork(keras.Model):
         settings = experiment.model
         self.students = experiment.task_names
         self.teachers = [teacher_name(task) for task in self.students] if with_teachers else []
-        self.encoder = FeatureEncoder(experiment, metadata)
-        self.interaction = INTERACTIONS[settings.interaction]()
         self.backbone = find_backbone(settings.backbone)(self.students, self.teachers, settings)
+        owners = [EVERY_TASK] if self.backbone.shares_embeddings else [*self.students, *self.teachers]
+        self.encoders = {owner: FeatureEncoder(experiment, metadata) for owner in owners}
+        self.interactions = {owner: INTERACTIONS[settings.interaction]() for owner in owners}
         # Teachers learn an order only; Q of the calibration is their bias.
         self.towers = {task: Tower(settings.towers, settings.dropout) for task in self.students} | {
             task: Tower(settings.towers, settings.dropout, use_bias=False) for task in self.teachers
@@ -46,8 +51,17 @@ class RankingNetwork(keras.Model):
     def call(self, inputs: Columns, tasks: Sequence[str] | None = None, training: bool = False) -> dict[str, tf.Tensor]:
         """Logits of `tasks`, by default of all; nothing is computed for others."""
         tasks = [*self.students, *self.teachers] if tasks is None else list(tasks)
-        encoded = self.encoder(inputs)
-        if self.interaction is not None:
-            encoded = self.interaction(encoded)
+        if self.backbone.shares_embeddings:
+            encoded = self._encode(EVERY_TASK, inputs)
+        else:
+            encoded = {task: self._encode(task, inputs) for task in tasks}
         representations = self.backbone(encoded, tasks, training=training)
         return {task: self.towers[task](representations[task], training=training) for task in tasks}
+
+    @property
+    def embedding_variables(self) -> list[tf.Variable]:
+        """The embedding tables, whose gradients are sparse."""
+        return [variable for encoder in self.encoders.values() for variable in encoder.trainable_variables]
+
+    def _encode(self, owner: str, inputs: Columns) -> tf.Tensor:
+        return self.interactions[owner](self.encoders[owner](inputs))

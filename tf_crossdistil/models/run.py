@@ -17,6 +17,7 @@ import yaml
 
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.config_file import load_config
+from tf_crossdistil.data.records import column_signature, feature_columns
 from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.models.crossdistil import CrossDistilModel
 from tf_crossdistil.schema import METADATA_FILE, SAMPLE_FILE, Metadata, PreparedData, read_document
@@ -47,8 +48,8 @@ class Run:
             (kept / "vocabulary").mkdir(parents=True)
             shutil.copyfile(data.directory / METADATA_FILE, kept / METADATA_FILE)
             shutil.copyfile(data.directory / SAMPLE_FILE, kept / SAMPLE_FILE)
-            for feature in data.metadata.vocabularies:
-                shutil.copyfile(data.vocabulary_file(feature), kept / "vocabulary" / f"{feature}.txt")
+            for owner in data.metadata.vocabularies:
+                shutil.copyfile(data.vocabulary_file(owner), kept / "vocabulary" / f"{owner}.txt")
             text = yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False)
             (directory / "config.yaml").write_text(text, encoding="utf-8")
         except OSError as error:
@@ -86,7 +87,7 @@ class Run:
 
     @property
     def vocabularies(self) -> Path:
-        """The folder with one vocabulary file a categorical feature."""
+        """The folder with one file a vocabulary, named by the feature that owns it."""
         return self.directory / "data" / "vocabulary"
 
     @property
@@ -130,8 +131,9 @@ class Run:
 
 def build(model: CrossDistilModel, experiment: Experiment) -> None:
     """Creates all variables of a model by one call on a row of zeros."""
-    dtypes = {feature.name: tf.float32 if feature.kind == "numeric" else tf.int64 for feature in experiment.features}
-    model({name: tf.zeros([1], dtype) for name, dtype in dtypes.items()})
+    signature = column_signature(experiment)
+    row = {name: tf.zeros([1] * column.shape.rank, column.dtype) for name, column in signature.items()}
+    model(feature_columns(experiment, row))
 
 
 def restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
