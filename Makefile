@@ -14,7 +14,7 @@ help:
 
 $(INSTALLED): constraints.txt setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev,bench]'
 	@touch $(INSTALLED)
 
 demo: $(INSTALLED)

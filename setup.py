@@ -17,9 +17,10 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["tf_crossdistil*", "pipelines*", "serving*"]),
-    package_data={"tf_crossdistil": ["py.typed", "demo.yaml"], "serving": ["deploy/*"], "pipelines": ["py.typed"]},
+    package_data={"tf_crossdistil": ["py.typed", "demo.yaml"], "serving": ["deploy/*"], "pipelines": ["py.typed", "deploy/*"]},
     install_requires=[
         "apache-beam>=2.70",
+        "fastavro>=1.8",
         "google-crc32c>=1.5",
         "grpcio>=1.60",
         "httpx>=0.27",
@@ -37,10 +38,13 @@ setup(
         "tf_keras>=2.18",
         "typer>=0.15",
         "uvicorn>=0.30",
+        "zlib-ng>=1.0",
     ],
     extras_require={
         "dev": [
             "build",
+            "google-cloud-bigquery>=3.20",
+            "google-cloud-bigquery-storage>=2.24",
             "hypothesis>=6.100",
             "mypy>=1.10",
             "pandas-stubs",
@@ -52,7 +56,7 @@ setup(
             "types-PyYAML",
         ],
         "bench": ["polars>=1.0"],
-        "gcp": ["apache-beam[gcp]>=2.70"],
+        "gcp": ["apache-beam[gcp]>=2.70", "google-cloud-bigquery>=3.20", "google-cloud-bigquery-storage>=2.24"],
     },
     entry_points={"console_scripts": ["crossdistil=tf_crossdistil.cli.main:main"]},
 )

@@ -9,7 +9,9 @@ try:
     from apache_beam.io.filesystem import BeamIOError, CompressionTypes
     from apache_beam.io.filesystems import FileSystems
     from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+    from apache_beam.portability.api import beam_fn_api_pb2, endpoints_pb2
     from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+    from apache_beam.runners.portability.fn_api_runner.worker_handlers import GrpcWorkerHandler, WorkerHandler
     from apache_beam.runners.runner import create_runner
     from apache_beam.transforms.environments import SubprocessSDKEnvironment
 finally:
@@ -21,9 +23,13 @@ __all__ = [
     "DirectOptions",
     "FileSystems",
     "FnApiRunner",
+    "GrpcWorkerHandler",
     "PipelineOptions",
     "StandardOptions",
     "SubprocessSDKEnvironment",
+    "WorkerHandler",
     "beam",
+    "beam_fn_api_pb2",
     "create_runner",
+    "endpoints_pb2",
 ]

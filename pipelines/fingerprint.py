@@ -46,11 +46,11 @@ def fingerprint64(values: Any) -> UInt64:
     offsets, data = _buffers(values)
     starts, lengths = offsets[:-1], np.diff(offsets)
     source = _Bytes(data)
-    kinds = np.searchsorted(_LONGEST, lengths)
+    kinds = _KIND_OF_LENGTH[np.minimum(lengths, len(_KIND_OF_LENGTH) - 1)]
     result = np.empty(len(lengths), np.uint64)
     for first in range(0, len(lengths), _CACHED_ROWS):
         part = slice(first, first + _CACHED_ROWS)
-        for kind in np.unique(kinds[part]):
+        for kind in np.flatnonzero(np.bincount(kinds[part])).tolist():
             rows = first + np.flatnonzero(kinds[part] == kind)
             result[rows] = _HASHES[kind](source, starts[rows], lengths[rows])
     return result
@@ -174,7 +174,7 @@ def _hash_65_and_more(source: _Bytes, at: Offsets, lengths: Offsets) -> UInt64:
     return _mix(low, _mix(v1, w1, multiplier) + x, multiplier)
 
 
-_LONGEST = np.array([0, 3, 7, 16, 32, 64])
+_KIND_OF_LENGTH = np.searchsorted([0, 3, 7, 16, 32, 64], np.arange(66))
 _HASHES: list[Callable[[_Bytes, Offsets, Offsets], UInt64]] = [
     _hash_empty,
     _hash_1_to_3,

@@ -1,15 +1,23 @@
 """What a prepared data set holds, as tables for a person."""
 
+from collections import Counter
 from collections.abc import Mapping
 
 from pydantic import BaseModel, ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tf_crossdistil.config import SPLITS
 from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.schema import METADATA_FILE, NEARLY_EMPTY_ROWS, Metadata, PreparedData
 from tf_crossdistil.tags import all_tags
+
+# More label combinations, or boundaries of buckets, than these are not listed one by one.
+_MOST_TAGS = 8
+_MOST_BOUNDARIES = 6
+# A title wider than its table would be broken into lines.
+_TITLE_WIDTH = 72
 
 
 class _Task(BaseModel):
@@ -23,7 +31,7 @@ class _Config(BaseModel):
 
 
 def show_prepared(data: PreparedData, console: Console) -> None:
-    """Prints counts by split and tag, positive rates, vocabularies, numeric statistics, dead letters and warnings.
+    """Prints counts by split and tag, rates, vocabularies, numeric statistics, dead letters and warnings.
 
     Raises:
         CrossDistilError: the metadata is damaged.
@@ -40,30 +48,45 @@ def show_prepared(data: PreparedData, console: Console) -> None:
     for table in (
         _counts(metadata, tasks),
         _positive_rates(metadata, tasks),
+        _missing(metadata),
+        _oov(metadata),
         _vocabularies(metadata),
         _numeric(metadata),
         _dead_letters(metadata),
     ):
         if table.row_count:
             console.print(table)
-    for warning in warnings(metadata):
-        console.print(f"[yellow]warning:[/yellow] {warning}", highlight=False, soft_wrap=True)
+    for warning in (*metadata.warnings, *warnings(metadata)):
+        console.print(f"[yellow]warning:[/yellow] {escape(warning)}", highlight=False, soft_wrap=True)
 
 
 def warnings(metadata: Metadata) -> list[str]:
-    """A sentence for every label combination that training will hardly see, and for every split without rows."""
+    """Sentences on the label combinations that training will hardly see, and on splits without rows."""
+    empty = [f"the {split} split has no row" for split in SPLITS[1:] if not metadata.counts.get(split)]
+    # Later logs with an earlier vocabulary need not be there to be trained on.
+    later = metadata.vocabulary_from and not metadata.counts.get(SPLITS[0])
+    return empty if later else [*_thin_strata(metadata), *empty]
+
+
+def _thin_strata(metadata: Metadata) -> list[str]:
     tasks = _task_names(metadata)
     training = metadata.counts.get(SPLITS[0], {})
+    thin = {tag: rows for tag, rows in training.items() if rows < NEARLY_EMPTY_ROWS}
+    combinations = 2 ** len(tasks)
+    absent = combinations - len(training)
+    if len(thin) + absent > _MOST_TAGS:
+        return [
+            f"{absent:,} of the {combinations:,} label combinations ({', '.join(tasks)}) have no training row, and "
+            f"{len(thin):,} have fewer than {NEARLY_EMPTY_ROWS}; ranking terms between them are weak or left out"
+        ]
+    thin |= {tag: 0 for tag in all_tags(len(tasks)) if tag not in training} if absent else {}
     result = []
-    for tag in all_tags(len(tasks)):
-        rows = training.get(tag, 0)
-        if rows < NEARLY_EMPTY_ROWS:
-            found = f"has only {_count(rows, 'training row')}" if rows else "has no training row"
-            result.append(
-                f"the stratum tag={tag} ({', '.join(tasks)}) {found}; below {NEARLY_EMPTY_ROWS} its draws repeat, "
-                "and its ranking terms are weak or left out"
-            )
-    result += [f"the {split} split has no row" for split in SPLITS[1:] if not metadata.counts.get(split)]
+    for tag, rows in sorted(thin.items()):
+        found = f"has only {_count(rows, 'training row')}" if rows else "has no training row"
+        result.append(
+            f"the stratum tag={tag} ({', '.join(tasks)}) {found}; below {NEARLY_EMPTY_ROWS} its draws repeat, "
+            "and its ranking terms are weak or left out"
+        )
     return result
 
 
@@ -82,19 +105,42 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def _boundaries(boundaries: list[float]) -> str:
+    shown = [f"{boundary:.6g}" for boundary in boundaries]
+    if len(shown) > _MOST_BOUNDARIES:
+        shown[_MOST_BOUNDARIES // 2 : -(_MOST_BOUNDARIES // 2)] = ["..."]
+    return " ".join(shown)
+
+
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", min_width=min(len(title), _TITLE_WIDTH))
     for position, column in enumerate(columns):
-        table.add_column(column, justify="right" if position else "left")
+        table.add_column(column, justify="right" if position else "left", no_wrap=not position)
     return table
 
 
 def _counts(metadata: Metadata, tasks: list[str]) -> Table:
-    tags = sorted({tag for counts in metadata.counts.values() for tag in counts})
-    table = _table(f"rows by split and tag ({', '.join(tasks)})", "split", "rows", *(f"tag={tag}" for tag in tags))
+    total = sum(map(Counter, metadata.counts.values()), Counter[str]())
+    title = f"rows by split and tag ({', '.join(tasks)})"
+    if len(total) > _MOST_TAGS:
+        return _counts_of_many(metadata, total, title)
+    table = _table(title, "split", "rows", *(f"tag={tag}" for tag in sorted(total)))
     for split in SPLITS:
         counts = metadata.counts.get(split, {})
-        table.add_row(split, f"{sum(counts.values()):,}", *(f"{counts.get(tag, 0):,}" for tag in tags))
+        table.add_row(split, f"{sum(counts.values()):,}", *(f"{counts.get(tag, 0):,}" for tag in sorted(total)))
+    return table
+
+
+def _counts_of_many(metadata: Metadata, total: Counter[str], title: str) -> Table:
+    """One row a tag, the most frequent first, where a column a tag would not fit."""
+    shown = sorted(total, key=lambda tag: (-total[tag], tag))[:_MOST_TAGS]
+    counts = [metadata.counts.get(split, {}) for split in SPLITS]
+    table = _table(title, "tag", *SPLITS)
+    for tag in shown:
+        table.add_row(f"tag={tag}", *(f"{split.get(tag, 0):,}" for split in counts))
+    others = (sum(rows for tag, rows in split.items() if tag not in shown) for split in counts)
+    table.add_row(f"{len(total) - len(shown):,} others", *(f"{rows:,}" for rows in others))
+    table.add_row("all", *(f"{sum(split.values()):,}" for split in counts))
     return table
 
 
@@ -106,6 +152,33 @@ def _positive_rates(metadata: Metadata, tasks: list[str]) -> Table:
     return table
 
 
+def _missing(metadata: Metadata) -> Table:
+    rates = {split: metadata.rates[split].missing for split in SPLITS if split in metadata.rates}
+    lacking = {name for rate in rates.values() for name, share in rate.items() if share}
+    rates = {split: {name: share for name, share in rate.items() if name in lacking} for split, rate in rates.items()}
+    truncated = {name: f"{rows:,}" for name, rows in metadata.truncated.items()}
+    more = {"truncated rows": truncated} if truncated else {}
+    return _by_feature("missing values", {split: _shares(rate) for split, rate in rates.items()} | more)
+
+
+def _oov(metadata: Metadata) -> Table:
+    rates = {split: metadata.rates[split].oov for split in SPLITS if split in metadata.rates}
+    if metadata.vocabulary_from:
+        rates = {f"{SPLITS[0]} of run {metadata.vocabulary_from}": metadata.vocabulary_oov} | rates
+    return _by_feature("values out of vocabulary", {split: _shares(rate) for split, rate in rates.items()})
+
+
+def _by_feature(title: str, columns: Mapping[str, Mapping[str, str]]) -> Table:
+    table = _table(title, "feature", *columns)
+    for feature in dict.fromkeys(name for cells in columns.values() for name in cells):
+        table.add_row(feature, *(cells.get(feature, "") for cells in columns.values()))
+    return table
+
+
+def _shares(rates: Mapping[str, float]) -> dict[str, str]:
+    return {name: f"{share:.2%}" for name, share in rates.items()}
+
+
 def _vocabularies(metadata: Metadata) -> Table:
     table = _table("vocabularies", "feature", "values", "ids")
     for feature, vocabulary in metadata.vocabularies.items():
@@ -114,10 +187,13 @@ def _vocabularies(metadata: Metadata) -> Table:
 
 
 def _numeric(metadata: Metadata) -> Table:
-    table = _table("numbers in the training split", "feature", "count", "missing", "mean", "deviation", "minimum", "maximum")
+    bucketized = any(statistics.boundaries for statistics in metadata.numeric.values())
+    columns = ["feature", "count", "missing", "mean", "deviation", "minimum", "maximum", *["boundaries"] * bucketized]
+    table = _table("numbers in the training split", *columns)
     for feature, statistics in metadata.numeric.items():
         values = (statistics.mean, statistics.deviation, statistics.minimum, statistics.maximum)
-        table.add_row(feature, f"{statistics.count:,}", f"{statistics.missing:,}", *(f"{value:.6g}" for value in values))
+        cells = [f"{statistics.count:,}", f"{statistics.missing:,}", *(f"{value:.6g}" for value in values)]
+        table.add_row(feature, *cells, *[_boundaries(statistics.boundaries)] * bucketized)
     return table
 
 

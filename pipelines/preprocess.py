@@ -4,18 +4,29 @@ import argparse
 import logging
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
+from pipelines.beam import FileSystems, PipelineOptions, StandardOptions
 from pipelines.checking.validate import Validator
 from pipelines.inspection import show_prepared
-from pipelines.options import DEFAULT_MAX_BAD_FRACTION, PreprocessOptions, RaisingParser, beam_options
+from pipelines.options import DEFAULT_MAX_BAD_FRACTION, PreprocessOptions, beam_options
 from pipelines.pipeline import Job, run_pipeline
-from pipelines.runs.manifest import Run, run_id
+from pipelines.runners.local import DEFAULT_RUNNER, checked_runner
+from pipelines.runs.drift import DEFAULT_DRIFT_BOUND, extra_column_warnings
+from pipelines.runs.leftovers import remove_leftovers
+from pipelines.runs.lock import locked
+from pipelines.runs.manifest import Run, choose_run, run_id
+from pipelines.runs.metadata import summarize
+from pipelines.runs.previous import compared, find_previous, open_frozen
 from pipelines.runs.progress import shown_progress
-from pipelines.sources.inputs import find_inputs, make_reader, plan_ranges
+from pipelines.runs.reports import read_reports
+from pipelines.runs.storage import run_path
+from pipelines.sources.blocks import Reader
+from pipelines.sources.inputs import InputInfo, find_inputs, make_reader, plan_ranges
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.config_file import load_config
 from tf_crossdistil.errors import CrossDistilError, UsageError
@@ -25,6 +36,10 @@ _EXAMPLE = """\
 Example:
   %(prog)s configs/kuairand.yaml --input 'logs/*.tsv' --output prepared/kuairand \\
       --direct_running_mode multi_processing --direct_num_workers 2
+
+Tomorrow's logs, with the same vocabularies:
+  %(prog)s configs/kuairand.yaml --input 'logs/tomorrow/*.tsv' --output prepared/tomorrow \\
+      --vocabulary-from prepared/kuairand
 
 Options of Beam follow ours. The runner is FnApiRunner, in this process, unless --runner names another; its
 --direct_running_mode is in_memory (default), multi_threading or multi_processing, with --direct_num_workers.
@@ -45,9 +60,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_command(argv: Sequence[str], program: str) -> None:
-    """Runs a command line, of which `program` is the name in its help; raises what `prepare` raises."""
-    ours, beam_arguments = _parse(argv, program)
-    prepare(load_config(ours.config), ours.input, ours.output, beam_arguments, ours.max_bad_fraction)
+    """Runs a command line, of which `program` is the name in its help; raises what `run_job` raises."""
+    if {"-h", "--help"} & set(argv):
+        _help(program).parse_args(["--help"])
+    options = beam_options(argv)
+    config = options.view_as(PreprocessOptions).config
+    if not config:
+        raise UsageError("CONFIG is missing; see --help")
+    run_job(load_config(config), options)
 
 
 def prepare(
@@ -56,6 +76,10 @@ def prepare(
     output: str | Path,
     beam_arguments: Sequence[str] = (),
     max_bad_fraction: float = DEFAULT_MAX_BAD_FRACTION,
+    vocabulary_from: str | Path | None = None,
+    global_shuffle: bool = False,
+    force: bool = False,
+    drift_bound: float = DEFAULT_DRIFT_BOUND,
     quiet: bool = False,
 ) -> PreparedData:
     """Prepares logs, or finds them prepared: a run of the same inputs and configuration is not made twice.
@@ -63,58 +87,123 @@ def prepare(
     Args:
         experiment: what the logs hold and what records shall hold.
         inputs: paths or patterns of any file system that Beam knows.
-        output: local directory of runs.
+        output: directory of runs, on any such file system.
         beam_arguments: Beam's command line options, such as `--direct_num_workers=2`.
         max_bad_fraction: share of rows that may go to dead letters, 0 to 1.
+        vocabulary_from: the prepared data set, or run of one, whose vocabularies and numeric statistics are taken over.
+        global_shuffle: whether to put the records of each split and tag in random order.
+        force: whether to make the run again beside a complete one.
+        drift_bound: how far rates may differ from the previous run's without a warning, as a share of the larger, 0 to 1.
         quiet: whether to show neither progress nor summary.
 
     Raises:
         UsageError: an option cannot be.
         CrossDistilError: the logs cannot be prepared; nothing is published then.
     """
-    if not 0 <= max_bad_fraction <= 1:
-        raise UsageError(f"--max-bad-fraction must be between 0 and 1; received {max_bad_fraction}")
-    options = beam_options(beam_arguments)
+    options = beam_options(
+        beam_arguments,
+        input=list(inputs),
+        output=str(output),
+        max_bad_fraction=max_bad_fraction,
+        vocabulary_from=None if vocabulary_from is None else str(vocabulary_from),
+        global_shuffle=global_shuffle,
+        force=force,
+        drift_bound=drift_bound,
+    )
+    return run_job(experiment, options, quiet)
+
+
+def run_job(experiment: Experiment, options: PipelineOptions, quiet: bool = False) -> PreparedData:
+    """Does what `PreprocessOptions` among `options`, which a scheduler may have made, ask for; see `prepare`.
+
+    Raises:
+        UsageError: an option cannot be.
+        CrossDistilError: the logs cannot be prepared; nothing is published then.
+    """
+    settings = options.view_as(PreprocessOptions)
+    settings.check()
+    standard = options.view_as(StandardOptions)
+    standard.runner = checked_runner(standard.runner or DEFAULT_RUNNER)
+    _keep_beam_quiet(quiet)
+    # File systems are asked before there is a pipeline that would tell them.
+    FileSystems.set_options(options)
+    started = time.monotonic()
     console = Console(stderr=True, quiet=quiet)
+    inputs = find_inputs(_reader(experiment), settings.input)
+    frozen = open_frozen(settings.vocabulary_from, experiment) if settings.vocabulary_from else None
+    output = run_path(settings.output)
+    with locked(output):
+        for sentence in remove_leftovers(output):
+            console.print(sentence, highlight=False, soft_wrap=True)
+        run, earlier = choose_run(output, run_id(experiment, inputs, frozen, settings.global_shuffle), settings.force)
+        if earlier:
+            run.make_latest()
+            console.print(
+                f"inputs and configuration are those of {run.directory}; nothing to do", highlight=False, soft_wrap=True
+            )
+            return earlier
+        data = _make(run, experiment, inputs, frozen, options, console)
+    show_prepared(data, console)
+    seconds = time.monotonic() - started
+    console.print(f"{seconds:,.1f} s, {data.metadata.rows_in / seconds:,.0f} rows/s", highlight=False)
+    return data
+
+
+def _make(
+    run: Run,
+    experiment: Experiment,
+    inputs: Sequence[InputInfo],
+    frozen: PreparedData | None,
+    options: PipelineOptions,
+    console: Console,
+) -> PreparedData:
+    settings = options.view_as(PreprocessOptions)
+    planned = plan_ranges(_reader(experiment), inputs)
+    previous, warnings = find_previous(run.output, run, experiment.schema_hash())
+    warnings += extra_column_warnings(planned.extra_columns)
+    job = Job(
+        experiment=experiment,
+        run=run.directory,
+        ranges=tuple(planned.ranges),
+        max_bad_fraction=settings.max_bad_fraction,
+        frozen=frozen.directory if frozen else None,
+        global_shuffle=settings.global_shuffle,
+    )
+    run.begin()
+    try:
+        with shown_progress(run.directory, planned.ranges, console):
+            run_pipeline(job, options)
+        reports = read_reports(run.directory, len(planned.ranges))
+        metadata = summarize(experiment, run.identity, inputs, reports)
+        metadata = metadata.model_copy(update={"global_shuffle": settings.global_shuffle, "warnings": warnings})
+        metadata = compared(metadata, previous, frozen.metadata if frozen else None, settings.drift_bound)
+        return run.publish(metadata, reports)
+    except BaseException:
+        run.discard()
+        raise
+
+
+def _reader(experiment: Experiment) -> Reader:
+    return make_reader(experiment.source, Validator(experiment).columns)
+
+
+def _keep_beam_quiet(quiet: bool) -> None:
     logging.getLogger("apache_beam").setLevel(logging.ERROR if quiet else logging.WARNING)
     for step in ("common", "worker"):
         # Every exception of a worker is logged there with its traceback, before it is raised here.
         logging.getLogger(f"apache_beam.runners.{step}").setLevel(logging.CRITICAL)
-    files = find_inputs(inputs)
-    run = Run(Path(output), run_id(experiment, files))
-    if earlier := run.finished():
-        run.make_latest()
-        console.print(f"inputs and configuration are those of {run.directory}; nothing to do", highlight=False, soft_wrap=True)
-        return earlier
-    reader = make_reader(experiment.source, Validator(experiment).columns)
-    job = Job(experiment, run.directory, tuple(plan_ranges(reader, files)), max_bad_fraction)
-    run.begin()
-    try:
-        with shown_progress(run.directory, console):
-            run_pipeline(job, options)
-        data = run.publish(experiment, files, len(job.ranges))
-    except BaseException:
-        run.discard()
-        raise
-    show_prepared(data, console)
-    return data
 
 
-def _parse(argv: Sequence[str], program: str) -> tuple[argparse.Namespace, list[str]]:
-    parser = RaisingParser(
+def _help(program: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
         prog=program,
         description="Prepares raw logs: checks, splits and encodes them into TFRecords per split and label combination.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
-    parser.add_argument("config", metavar="CONFIG", help="YAML file of the experiment")
+    parser.add_argument("CONFIG", help="YAML file of the experiment")
     PreprocessOptions.add_to(parser)
-    ours, beam_arguments = parser.parse_known_args(argv)
-    for option in ("input", "output"):
-        if not getattr(ours, option):
-            parser.error(f"--{option} is missing")
-    return ours, beam_arguments
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 import pytest
 import yaml
 
+from tf_crossdistil.config import VocabularyFeature
 from tf_crossdistil.config_file import load_config, parse_config
 from tf_crossdistil.errors import UsageError
 
@@ -38,7 +39,56 @@ def test_schema_hash_changes_with_meaning_and_not_with_width():
     assert parse_config(other, "x.yaml").schema_hash() != original
 
 
+def test_a_shared_vocabulary_has_the_numbers_of_its_owner():
+    sharing = {"name": "history", "kind": "multi_value", "share_with": "uid"}
+    experiment = parse_config(content(features=[*content()["features"], sharing]), "x.yaml")
+    owner, history = experiment.features[0], experiment.features[-1]
+    assert isinstance(owner, VocabularyFeature) and isinstance(history, VocabularyFeature)
+    assert history.vocabulary == owner.vocabulary == "uid"
+    assert experiment.vocabulary_owner(history) is experiment.vocabulary_owner(owner) is owner
+    # A run keeps its configuration with every option written out.
+    assert parse_config(experiment.model_dump(mode="json"), "x.yaml") == experiment
+
+
+def features(*changes):
+    return {"features": [{"name": f"f{index}", "kind": "numeric"} | change for index, change in enumerate(changes)]}
+
+
 BAD = {
+    "share with nothing": (
+        features({"kind": "multi_value", "share_with": "g"}),
+        "feature 'f0' has share_with: g, which is no categorical or multi_value feature",
+    ),
+    "share with a sharer": (
+        features(
+            {"kind": "categorical"}, {"kind": "categorical", "share_with": "f0"}, {"kind": "multi_value", "share_with": "f1"}
+        ),
+        "feature 'f2' has share_with: f1, which is no categorical or multi_value feature with a vocabulary of its own",
+    ),
+    "share with a hashed one": (
+        features({"kind": "hashed", "buckets": 3}, {"kind": "multi_value", "share_with": "f0"}),
+        "'f1' has share_with: f0",
+    ),
+    "dim of a sharer": (
+        features({"kind": "categorical"}, {"kind": "multi_value", "share_with": "f0", "dim": 3}),
+        "'dim' is that of 'f0', whose vocabulary 'f1' shares; leave it out",
+    ),
+    "weights' name": (
+        features({"kind": "multi_value", "weights": "w"}, {"name": "f0_weights"}),
+        "the name 'f0_weights' is used twice",
+    ),
+    "weights of a label": (features({"kind": "multi_value", "weights": "like"}), "feature 'f0' reads a label of task 'like'"),
+    "no buckets": (features({"transform": "bucketize"}), "give either 'boundaries' or 'buckets'"),
+    "two buckets": (
+        features({"transform": "bucketize", "boundaries": [1], "buckets": 3}),
+        "give either 'boundaries' or 'buckets'",
+    ),
+    "buckets of what has none": (features({"buckets": 3}), "'buckets' is for transform: bucketize; 'f0' has transform: none"),
+    "boundaries of buckets": (features({"transform": "bucketize", "boundaries": [1, 1]}), "boundaries must ascend"),
+    "group of lists": (
+        features({"kind": "multi_value"}) | {"evaluation": {"group_by": "f0"}},
+        "no categorical or hashed feature",
+    ),
     "unknown key": ({"trainin": {}}, "unknown key 'trainin'; did you mean 'training'?"),
     "unknown key within": ({"model": {"backbon": "ple"}}, "model: unknown key 'backbon'; did you mean 'backbone'?"),
     "unknown feature key": (

@@ -70,8 +70,9 @@ class Metadata(_Document):
     """`metadata.json` of a run; `config` is the configuration that prepared it.
 
     `vocabularies` go by the feature that owns them. `truncated` counts rows with more values than a multi_value feature
-    keeps. `vocabulary_from` is the run whose vocabulary and statistics were taken over, `compared_with` the one that was
-    the newest before, and `warnings` what was found odd.
+    keeps. `vocabulary_from` is the run whose vocabulary and statistics were taken over, and `vocabulary_oov` what share of
+    its own training split's values that vocabulary leaves out. `compared_with` is the run that was the newest before, and
+    `warnings` are what was found odd.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Metadata(_Document):
     numeric: dict[str, NumericStatistics]
     inputs: list[InputFile]
     vocabulary_from: str | None = None
+    vocabulary_oov: dict[str, float] = {}
     compared_with: str | None = None
     global_shuffle: bool = False
     warnings: list[str] = []
@@ -117,7 +119,10 @@ class Manifest(_Document):
 
 @dataclass(frozen=True)
 class PreparedData:
-    """A complete run of the pipeline; readers open only what its manifest lists."""
+    """A complete run of the pipeline; readers open only what its manifest lists.
+
+    `directory` may also be a path on another file system that has the methods used here.
+    """
 
     directory: Path
     metadata: Metadata
@@ -130,20 +135,31 @@ class PreparedData:
         Raises:
             CrossDistilError: there is no complete run, or its files are damaged.
         """
-        root = Path(directory)
+        root = Path(directory) if isinstance(directory, str) else directory
         run = root if root.name.startswith(RUN_PREFIX) else _latest_run(root)
         if not (run / SUCCESS_FILE).is_file():
             raise CrossDistilError(f"{run} has no {SUCCESS_FILE}, so no pipeline finished it; run `crossdistil prepare` again")
         data = cls(run, read_document(run / METADATA_FILE, Metadata), read_document(run / MANIFEST_FILE, Manifest))
-        for entry in data.manifest.files:
-            path = run / entry.path
-            size = path.stat().st_size if path.is_file() else None
+        data.check_files()
+        return data
+
+    def check_files(self) -> None:
+        """Compares what is there with the manifest.
+
+        Raises:
+            CrossDistilError: a file is missing or has another size.
+        """
+        # Folder by folder, since every question to a distant file system takes a while.
+        folders = dict.fromkeys((self.directory / entry.path).parent for entry in self.manifest.files)
+        sizes = {path: path.stat().st_size for folder in folders for path in folder.glob("*") if path.is_file()}
+        for entry in self.manifest.files:
+            path = self.directory / entry.path
+            size = sizes.get(path)
             if size != entry.bytes:
                 found = "is missing" if size is None else f"has {size} bytes"
                 raise CrossDistilError(
                     f"{path} {found}, but the manifest says {entry.bytes} bytes; run `crossdistil prepare` again"
                 )
-        return data
 
     def record_files(self, split: str, tag: str | None = None) -> list[Path]:
         """The TFRecord files of a split, of one tag or of all, in the manifest's order."""

@@ -5,16 +5,17 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date, time
 from heapq import merge
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from pipelines.checking.columns import NOT_UTF8
 from pipelines.checking.validate import Rows
 from pipelines.sources.blocks import Block
 
-_WRONG_FIELD_COUNT = "wrong_field_count"
 _SHOWN_CHARACTERS = 80
 
 
@@ -41,7 +42,7 @@ class DeadLetter:
 
 def dead_letters(block: Block, rows: Rows) -> Iterator[DeadLetter]:
     """The bad rows of a checked block, in order."""
-    rejected = (DeadLetter(row.position, _WRONG_FIELD_COUNT, row.message, row.raw) for row in block.rejected)
+    rejected = (DeadLetter(row.position, row.reason, row.message, row.raw) for row in block.rejected)
     failed = (_failed(block, rows, row) for row in np.flatnonzero(~rows.good).tolist())
     return merge(rejected, failed, key=lambda letter: letter.position)
 
@@ -53,7 +54,7 @@ def first_bad(block: Block, rows: Rows) -> tuple[int, str] | None:
 
 def count_reasons(block: Block, rows: Rows) -> Counter[str]:
     """The bad rows of a checked block by reason."""
-    counts = Counter({_WRONG_FIELD_COUNT: len(block.rejected)})
+    counts = Counter(row.reason for row in block.rejected)
     for fault, count in zip(rows.faults, np.bincount(rows.fault_of[~rows.good], minlength=len(rows.faults)), strict=True):
         counts[fault.reason] += int(count)
     return +counts
@@ -61,18 +62,32 @@ def count_reasons(block: Block, rows: Rows) -> Counter[str]:
 
 def _failed(block: Block, rows: Rows, row: int) -> DeadLetter:
     fault = rows.faults[rows.fault_of[row]]
-    raw = {name: _plain(column[row].as_py()) for name, column in block.columns.items()}
+    raw = {name: _raw(column[row]) for name, column in block.columns.items()}
     received = raw[fault.column]
+    if isinstance(received, list | dict):
+        received = json.dumps(received, ensure_ascii=False)
     shown = received[:_SHOWN_CHARACTERS] if isinstance(received, str) else received
     return DeadLetter(int(block.positions[row]), fault.reason, fault.message(shown), raw)
 
 
+def _raw(value: Any) -> Any:
+    """A `pa.Scalar` as JSON can hold it."""
+    try:
+        return _plain(value.as_py())
+    except (ValueError, OverflowError, LookupError):
+        # Arrow holds times that Python does not: nanoseconds, years beyond 9999, unknown zones.
+        return " ".join(str(pa.array([value], value.type)).split())
+
+
 def _plain(value: Any) -> Any:
-    """A value as JSON can hold it."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "mark_not_utf8")
     if isinstance(value, str):
         return value.replace(NOT_UTF8, "")
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, dict):
+        return {str(_plain(name)): _plain(part) for name, part in value.items()}
     if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
-    return str(value)
+    return value.isoformat() if isinstance(value, date | time) else str(value)

@@ -1,129 +1,112 @@
-"""Checked rows as records: ids, numbers and labels, encoded and grouped by split and tag."""
+"""Checked rows as records, grouped by split and tag, and counts of what they hold."""
 
 import json
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.checking.validate import Rows
-from pipelines.encoding.encode import Field, RecordEncoder
-from pipelines.fingerprint import fingerprint64
-from pipelines.statistics.vocabulary import Lookup
-from tf_crossdistil.config import SPLITS, CategoricalFeature, Experiment, HashedFeature, NumericFeature
+from pipelines.encoding.encode import RecordEncoder
+from pipelines.encoding.features import EncodedFeature, feature_encoders
+from pipelines.encoding.fields import Field
+from pipelines.encoding.lists import ListRecordEncoder
+from pipelines.encoding.tally import Tally
+from tf_crossdistil.config import SPLITS, Experiment
 from tf_crossdistil.schema import TRUTH_PREFIX
-from tf_crossdistil.tags import all_tags, tag_codes
+from tf_crossdistil.tags import tag_codes
 
 
-class FeatureEncoder(ABC):
-    """Turns one feature of checked rows into what a record holds."""
+@dataclass(frozen=True)
+class Records:
+    """Framed TFRecords behind one another: `data` is bytes-like, record r ends at `ends[r]` of it."""
 
-    field: Field
+    data: memoryview
+    ends: NDArray[np.int64]
 
-    @abstractmethod
-    def column(self, rows: Rows) -> NDArray[np.generic]:
-        """What every row's record holds, `[rows]`."""
-
-    @abstractmethod
-    def raw(self, rows: Rows, chosen: NDArray[np.int64]) -> list[str] | list[float]:
-        """What a request for the chosen rows would hold."""
+    def __len__(self) -> int:
+        return len(self.ends)
 
 
-class _TextEncoder(FeatureEncoder):
-    def __init__(
-        self, feature: CategoricalFeature | HashedFeature, ids: int, look_up: Callable[[Any], NDArray[np.generic]]
-    ) -> None:
-        self.field = Field(feature.name, "int64", ids - 1)
-        self._source = feature.source_column
-        self._look_up = look_up
+@dataclass(frozen=True)
+class Group:
+    """The records of a split and tag, in the order of their rows."""
 
-    def column(self, rows: Rows) -> NDArray[np.generic]:
-        texts = rows.texts[self._source]
-        return self._look_up(texts.values)[texts.codes]
-
-    def raw(self, rows: Rows, chosen: NDArray[np.int64]) -> list[str]:
-        return rows.texts[self._source].take(chosen).to_pylist()
+    split: str
+    tag: str
+    records: Records
 
 
-class _NumberEncoder(FeatureEncoder):
-    def __init__(self, feature: NumericFeature) -> None:
-        self.field = Field(feature.name, "float")
-        self._source = feature.source_column
-        self._default = feature.default
+@dataclass(frozen=True)
+class EncodedBlock:
+    """The records of a block, in groups that are not empty; `tallies` by split that has rows."""
 
-    def column(self, rows: Rows) -> NDArray[np.generic]:
-        numbers = rows.numbers[self._source]
-        return np.where(numbers.missing, self._default, numbers.values)
-
-    def raw(self, rows: Rows, chosen: NDArray[np.int64]) -> list[float]:
-        return self.column(rows)[chosen].tolist()
-
-
-def _categorical(feature: CategoricalFeature, vocabularies: Mapping[str, Any]) -> FeatureEncoder:
-    values = vocabularies[feature.name]
-    return _TextEncoder(feature, categorical_ids(feature, len(values)), Lookup(values, feature.oov_buckets).ids)
-
-
-def _hashed(feature: HashedFeature, vocabularies: Mapping[str, Any]) -> FeatureEncoder:
-    return _TextEncoder(feature, feature.buckets, lambda values: fingerprint64(values) % np.uint64(feature.buckets))
-
-
-def _numeric(feature: NumericFeature, vocabularies: Mapping[str, Any]) -> FeatureEncoder:
-    return _NumberEncoder(feature)
-
-
-ENCODERS: dict[str, Callable[[Any, Mapping[str, Any]], FeatureEncoder]] = {
-    "categorical": _categorical,
-    "hashed": _hashed,
-    "numeric": _numeric,
-}
-
-
-def categorical_ids(feature: CategoricalFeature, size: int) -> int:
-    """How many ids a feature has with a vocabulary of `size` values: missing, the values, and the buckets for others."""
-    return 1 + size + feature.oov_buckets
+    groups: list[Group]
+    tallies: dict[str, Tally]
 
 
 class RowEncoder:
-    """Encodes the good rows of checked blocks. `vocabularies` gives a `pa.StringArray` by categorical feature."""
+    """Encodes the good rows of checked blocks. `vocabularies` gives a `pa.StringArray` by the feature that owns it."""
 
     def __init__(self, experiment: Experiment, vocabularies: Mapping[str, Any]) -> None:
         self._tasks = experiment.tasks
-        self._tags = all_tags(len(experiment.tasks))
-        self._features = [ENCODERS[feature.kind](feature, vocabularies) for feature in experiment.features]
-        self._encoder = RecordEncoder(
-            [
-                *(feature.field for feature in self._features),
-                *(Field(task.name, "float") for task in self._tasks),
-                *(Field(TRUTH_PREFIX + task.name, "float") for task in self._tasks if task.truth),
-            ]
-        )
+        self._names = [feature.name for feature in experiment.features]
+        self._features = feature_encoders(experiment, vocabularies)
+        fields = [field for feature in self._features for field in feature.fields]
+        fields += [Field(task.name, "float") for task in self._tasks]
+        fields += [Field(TRUTH_PREFIX + task.name, "float") for task in self._tasks if task.truth]
+        lists = [field for feature in self._features for field in feature.lists]
+        self._encoder = ListRecordEncoder(fields, lists) if lists else RecordEncoder(fields)
 
-    def groups(self, rows: Rows) -> Iterator[tuple[str, str, NDArray[np.uint8]]]:
-        """Split, tag and records `[n, bytes]` of each group that has good rows; within a group rows keep their order."""
-        codes = rows.splits.astype(np.int64) * len(self._tags) + tag_codes(rows.labels)
-        chosen = np.flatnonzero(rows.good)
-        chosen = chosen[np.argsort(codes[chosen], kind="stable")]
-        records = self._encoder.encode({name: column[chosen] for name, column in self._columns(rows).items()})
-        codes = codes[chosen]
-        starts = np.flatnonzero(np.diff(codes, prepend=-1))
-        for start, end in zip(starts, [*starts[1:], len(codes)], strict=True):
-            split, tag = divmod(int(codes[start]), len(self._tags))
-            yield SPLITS[split], self._tags[tag], records[start:end]
+    def encode(self, rows: Rows) -> EncodedBlock:
+        """The records of the good rows; within a group rows keep their order."""
+        codes, chosen = self._order(rows)
+        features = [feature.encode(rows, chosen) for feature in self._features]
+        columns = self._labels(rows, chosen)
+        for feature in features:
+            columns |= feature.columns | feature.lists
+        data, ends = self._encoder.encode(columns)
+        groups: list[Group] = []
+        parts: dict[str, slice] = {}
+        starts = np.flatnonzero(np.concatenate([[True], codes[1:] != codes[:-1]])[: len(codes)]).tolist()
+        for first, end in pairwise([*starts, len(codes)]):
+            split, tag = divmod(int(codes[first]), 1 << len(self._tasks))
+            offset = int(ends[first - 1]) if first else 0
+            records = Records(data[offset : ends[end - 1]].data, ends[first:end] - offset)
+            groups.append(Group(SPLITS[split], format(tag, f"0{len(self._tasks)}b"), records))
+            parts[SPLITS[split]] = slice(parts.get(SPLITS[split], slice(first, end)).start, end)
+        return EncodedBlock(groups, {split: self._tally(features, part) for split, part in parts.items()})
 
     def sample(self, rows: Rows, most: int) -> list[str]:
-        """The features of the first good rows as JSON objects."""
+        """The features of the first good rows as JSON objects; several values are lists."""
         chosen = np.flatnonzero(rows.good)[:most]
-        names = [feature.field.name for feature in self._features]
-        columns = [feature.raw(rows, chosen) for feature in self._features]
-        return [json.dumps(dict(zip(names, values, strict=True)), ensure_ascii=False) for values in zip(*columns, strict=True)]
+        columns = {name: values for feature in self._features for name, values in feature.raw(rows, chosen).items()}
+        return [
+            json.dumps(dict(zip(columns, values, strict=True)), ensure_ascii=False)
+            for values in zip(*columns.values(), strict=True)
+        ]
 
-    def _columns(self, rows: Rows) -> dict[str, NDArray[np.generic]]:
-        columns = {feature.field.name: feature.column(rows) for feature in self._features}
-        for position, task in enumerate(self._tasks):
-            columns[task.name] = rows.labels[:, position]
-            if task.truth:
-                columns[TRUTH_PREFIX + task.name] = rows.numbers[task.truth].values
-        return columns
+    def _order(self, rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The good rows by split and tag, and what they are ordered by: the split's position, then the tag's bits."""
+        chosen = np.flatnonzero(rows.good)
+        codes = (rows.splits.astype(np.int64) << len(self._tasks) | tag_codes(rows.labels))[chosen]
+        # Small integers are sorted in a fraction of the time.
+        order = np.argsort(codes.astype(np.min_scalar_type(len(SPLITS) << len(self._tasks))), kind="stable")
+        return codes[order], chosen[order]
+
+    def _labels(self, rows: Rows, chosen: NDArray[np.int64]) -> dict[str, Any]:
+        columns: dict[str, Any] = {task.name: rows.labels[chosen, position] for position, task in enumerate(self._tasks)}
+        return columns | {
+            TRUTH_PREFIX + task.name: rows.columns.numbers(task.truth).values[chosen] for task in self._tasks if task.truth
+        }
+
+    def _tally(self, features: Sequence[EncodedFeature], part: slice) -> Tally:
+        counts: dict[str, dict[str, int]] = {}
+        for name, feature in zip(self._names, features, strict=True):
+            for kind, column in feature.counts.items():
+                total = np.count_nonzero(column[part]) if column.dtype == bool else column[part].sum()
+                counts.setdefault(kind, {})[name] = int(total)
+        return Tally.model_validate({"rows": part.stop - part.start, **counts})

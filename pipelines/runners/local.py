@@ -1,10 +1,10 @@
 """Beam's runners: which may be named, and how the one of a run is made."""
 
-import shlex
-import sys
 from typing import Any
 
-from pipelines.beam import DirectOptions, FnApiRunner, PipelineOptions, StandardOptions, SubprocessSDKEnvironment, create_runner
+from pipelines.beam import DirectOptions, FnApiRunner, PipelineOptions, StandardOptions, create_runner
+from pipelines.runners.processes import ProcessEnvironment
+from pipelines.runs.storage import RunPath
 from tf_crossdistil.errors import UsageError
 
 DEFAULT_RUNNER = "FnApiRunner"
@@ -35,13 +35,11 @@ def checked_runner(asked: str) -> str:
     return DEFAULT_RUNNER if found in _LOCAL else asked
 
 
-def make_runner(options: PipelineOptions) -> Any:
-    """The runner that checked options name; it starts our worker processes where it would start Beam's, which log a lot."""
+def make_runner(options: PipelineOptions, run: RunPath) -> Any:
+    """The runner that checked options name, for the run in a directory; its worker processes, if it has some, are ours."""
     name, direct = options.view_as(StandardOptions).runner, options.view_as(DirectOptions)
     if name != DEFAULT_RUNNER or direct.direct_running_mode != "multi_processing":
         return create_runner(name)
     # Any mode that the runner knows would replace the environment.
     direct.direct_running_mode = "given_environment"
-    # Ctrl-C reaches the whole group of processes; workers end when their launcher, whose business it is, lets them go.
-    command = f"trap '' INT; exec {shlex.quote(sys.executable)} -m pipelines.runners.worker"
-    return FnApiRunner(default_environment=SubprocessSDKEnvironment.from_command_string(command))
+    return FnApiRunner(default_environment=ProcessEnvironment(run))

@@ -2,19 +2,17 @@
 
 import hashlib
 import json
-import shutil
-import time
-from collections import Counter
+import uuid
 from collections.abc import Sequence
-from pathlib import Path
 
 from pydantic import BaseModel
 
-from pipelines.runs.reports import WORK_DIRECTORY, RangeReport, SurveyReport, read_ranges, read_survey
-from pipelines.runs.sink import explained, write_file
+from pipelines.runs.reports import Reports
+from pipelines.runs.sink import write_file
+from pipelines.runs.storage import WORK_DIRECTORY, RunPath, explained, open_prepared, remove_tree
 from pipelines.sources.inputs import InputInfo
 from tf_crossdistil import __version__
-from tf_crossdistil.config import SPLITS, Experiment
+from tf_crossdistil.config import Experiment
 from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.schema import (
     LATEST_FILE,
@@ -23,43 +21,49 @@ from tf_crossdistil.schema import (
     RUN_PREFIX,
     SAMPLE_FILE,
     SUCCESS_FILE,
-    InputFile,
     Manifest,
     Metadata,
     PreparedData,
-    SplitRates,
 )
-from tf_crossdistil.tags import tag_labels
 
 SAMPLE_ROWS = 256
-_ID_DIGITS = 12
-_REMOVALS = 5
-_SECONDS_BETWEEN_REMOVALS = 0.1
+ID_DIGITS = 12
 
 
-def run_id(experiment: Experiment, inputs: Sequence[InputInfo]) -> str:
-    """Twelve hex digits over all that the files of a run depend on: data part of the configuration, inputs, version."""
+def run_id(experiment: Experiment, inputs: Sequence[InputInfo], frozen: PreparedData | None, global_shuffle: bool) -> str:
+    """Twelve hex digits over all that the records of a run depend on.
+
+    They are the data part of the configuration, the inputs, the run whose vocabulary is taken over, the order of records
+    and the version of this package. What the run is compared with for drift does not count.
+    """
     content = {
         "schema": experiment.schema_hash(),
         "data": experiment.model_dump(mode="json", include={"name", "tasks", "source", "split"}),
         "inputs": [[file.path, file.size, file.modified] for file in inputs],
+        "vocabulary_from": frozen and frozen.metadata.run,
+        "global_shuffle": global_shuffle,
         "version": __version__,
     }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:_ID_DIGITS]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:ID_DIGITS]
 
 
 class Run:
     """The directory of one run below `output`. Readers see it once `_SUCCESS` is there and `LATEST` names it."""
 
-    def __init__(self, output: Path, identity: str) -> None:
+    def __init__(self, output: RunPath, identity: str) -> None:
         self.identity = identity
         self.directory = output / f"{RUN_PREFIX}{identity}"
-        self._output = output
+        self.output = output
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of it was written; files may have been damaged since."""
+        return (self.directory / SUCCESS_FILE).is_file()
 
     def finished(self) -> PreparedData | None:
         """What an earlier run has made, or None where it did not finish or its files are damaged by now."""
         try:
-            return PreparedData.open(self.directory)
+            return open_prepared(self.directory)
         except CrossDistilError:
             return None
 
@@ -69,105 +73,84 @@ class Run:
         Raises:
             CrossDistilError: the output cannot be written.
         """
-        with explained(self._output):
-            self.discard()
-            (self.directory / WORK_DIRECTORY).mkdir(parents=True)
+        with explained(self.output):
+            self._remove()
+            work = self.directory / WORK_DIRECTORY
+            work.mkdir(parents=True)
+            (work / "begun").write_bytes(b"")
 
     def discard(self) -> None:
-        """Removes what there is of the run; workers that still run then fail at their next file."""
-        # Until the directory itself is gone, they may add files behind the back of the removal.
-        for _ in range(_REMOVALS):
-            shutil.rmtree(self.directory, ignore_errors=True)
-            if not self.directory.exists():
-                return
-            time.sleep(_SECONDS_BETWEEN_REMOVALS)
-        shutil.rmtree(self.directory)
+        """Removes what there is of the run, unless it is complete; workers that still run then fail at their next file.
 
-    def publish(self, experiment: Experiment, inputs: Sequence[InputInfo], ranges: int) -> PreparedData:
+        Raises:
+            CrossDistilError: something cannot be removed; the next run in the output will try again.
+        """
+        with explained(self.output):
+            if not self.is_complete:
+                self._remove()
+
+    def publish(self, metadata: Metadata, reports: Reports) -> PreparedData:
         """Writes sample, metadata and manifest, and last `_SUCCESS` and `LATEST`.
 
         Raises:
-            CrossDistilError: rows got lost on the way.
+            CrossDistilError: a file got lost on the way, or one cannot be written.
         """
-        survey, reports = read_survey(self.directory), read_ranges(self.directory)
-        _check_nothing_lost(survey, reports, ranges)
-        metadata = _metadata(experiment, self.identity, inputs, survey, reports)
-        files = [*survey.files, *(entry for report in reports for entry in report.files)]
-        sample = [line for report in reports for line in report.sample][:SAMPLE_ROWS]
+        sample = [line for report in reports.ranges for line in report.sample][:SAMPLE_ROWS]
+        files = reports.files
         files.append(write_file(self.directory, SAMPLE_FILE, "".join(f"{line}\n" for line in sample).encode()))
         files.append(write_file(self.directory, METADATA_FILE, _json(metadata)))
         manifest = Manifest(files=sorted(files, key=lambda entry: entry.path))
         write_file(self.directory, MANIFEST_FILE, _json(manifest))
+        data = PreparedData(self.directory, metadata, manifest)  # type: ignore[arg-type]
         with explained(self.directory):
-            shutil.rmtree(self.directory / WORK_DIRECTORY)
-        write_file(self.directory, SUCCESS_FILE, b"")
+            data.check_files()
+            # From here on no worker can write, whatever is left of them.
+            remove_tree(self.directory / WORK_DIRECTORY)
+            (self.directory / SUCCESS_FILE).write_bytes(b"")
         self.make_latest()
-        return PreparedData(self.directory, metadata, manifest)
+        return data
 
     def make_latest(self) -> None:
         """Points `LATEST` at this run."""
-        write_file(self._output, LATEST_FILE, f"{self.identity}\n".encode())
+        aside = self.output / f"{ASIDE_PREFIX}{uuid.uuid4().hex}"
+        with explained(self.output / LATEST_FILE):
+            try:
+                aside.write_bytes(f"{self.identity}\n".encode())
+                aside.replace(self.output / LATEST_FILE)  # type: ignore[arg-type]
+            except OSError:
+                aside.unlink(missing_ok=True)
+                raise
+
+    def _remove(self) -> None:
+        # A run that is taken apart must not look complete.
+        (self.directory / SUCCESS_FILE).unlink(missing_ok=True)
+        remove_tree(self.directory)
+
+
+ASIDE_PREFIX = f".{LATEST_FILE}."
+
+
+def choose_run(output: RunPath, identity: str, force: bool) -> tuple[Run, PreparedData | None]:
+    """The run to make, and what it holds if it need not be made.
+
+    With `force` a run is made beside the complete ones of the same identity, as `<id>-2` and so on, and theirs are kept.
+    """
+    complete: list[Run] = []
+    candidate = Run(output, identity)
+    while candidate.is_complete:
+        complete.append(candidate)
+        candidate = Run(output, f"{identity}-{len(complete) + 1}")
+    for run in reversed(complete):
+        if data := run.finished():
+            return (candidate, None) if force else (run, data)
+    return Run(output, identity), None
+
+
+def latest_run(output: RunPath) -> str | None:
+    """The identity that `LATEST` holds, whether or not there is such a run; None without `LATEST`."""
+    path = output / LATEST_FILE
+    return path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else None
 
 
 def _json(document: BaseModel) -> bytes:
     return f"{document.model_dump_json(indent=2)}\n".encode()
-
-
-def _check_nothing_lost(survey: SurveyReport, reports: Sequence[RangeReport], ranges: int) -> None:
-    if len(reports) != ranges:
-        raise CrossDistilError(
-            f"the runner encoded {len(reports)} of {ranges} ranges and reported success; use another --runner"
-        )
-    for report, expected in zip(reports, survey.rows, strict=True):
-        received = report.rows_out + sum(report.dead_letters.values())
-        if not report.rows_in == received == expected:
-            raise CrossDistilError(
-                f"{report.path} changed while it was read: {expected} rows at first, {report.rows_in} later, {received} came "
-                "out; run again when nothing writes to it"
-            )
-
-
-def _metadata(
-    experiment: Experiment, identity: str, inputs: Sequence[InputInfo], survey: SurveyReport, reports: Sequence[RangeReport]
-) -> Metadata:
-    counts = {split: Counter[str]() for split in SPLITS}
-    for entry in (entry for report in reports for entry in report.files):
-        if entry.split is not None and entry.tag is not None:
-            counts[entry.split][entry.tag] += entry.rows or 0
-    reasons = sum((Counter(report.dead_letters) for report in reports), Counter[str]())
-    by_path: dict[str, list[RangeReport]] = {file.path: [] for file in inputs}
-    for report in reports:
-        by_path[report.path].append(report)
-    files = [
-        InputFile(
-            path=path,
-            rows_in=sum(part.rows_in for part in parts),
-            rows_out=sum(part.rows_out for part in parts),
-            dead_letters=sum(sum(part.dead_letters.values()) for part in parts),
-        )
-        for path, parts in by_path.items()
-    ]
-    return Metadata(
-        name=experiment.name,
-        run=identity,
-        package_version=__version__,
-        schema_hash=experiment.schema_hash(),
-        config=experiment.model_dump(mode="json"),
-        rows_in=sum(file.rows_in for file in files),
-        rows_out=sum(file.rows_out for file in files),
-        dead_letters=dict(sorted(reasons.items())),
-        counts={split: dict(sorted(tags.items())) for split, tags in counts.items()},
-        rates={
-            split: SplitRates(positive=_positive_rates(experiment.task_names, tags), missing={}, oov={})
-            for split, tags in counts.items()
-            if tags
-        },
-        vocabularies=survey.vocabularies,
-        numeric=survey.numeric,
-        inputs=files,
-    )
-
-
-def _positive_rates(tasks: Sequence[str], counts: Counter[str]) -> dict[str, float]:
-    positives = {task: sum(rows for tag, rows in counts.items() if tag_labels(tag)[i]) for i, task in enumerate(tasks)}
-    return {task: rows / counts.total() for task, rows in positives.items()}

@@ -2,57 +2,99 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
-from rich.text import Text
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pipelines.runs.reports import WORK_DIRECTORY
-from pipelines.runs.sink import explained
+from pipelines.runs.storage import WORK_DIRECTORY, RunPath, explained
+from pipelines.sources.blocks import InputRange
 
 STEPS = {"survey": "reading the logs", "encode": "writing records"}
 _TERMINAL_SECONDS = 0.25
+# Between lines; also between looks at a distant file system, and between the notes that a worker leaves there.
 _PLAIN_SECONDS = 10.0
+# Share of the work below which the time left is anyone's guess.
+_FIRST_SHARE = 0.01
 
 
 class RowCounter:
     """Counts the rows that a worker has taken from one range in one step."""
 
-    def __init__(self, run: Path, step: str, index: int) -> None:
+    def __init__(self, run: RunPath, step: str, index: int) -> None:
         self._path = run / WORK_DIRECTORY / f"{step}-{index:05d}.rows"
         self._rows = 0
+        self._pause = 0.0 if isinstance(run, Path) else _PLAIN_SECONDS
+        self._noted = float("-inf")
 
-    def add(self, rows: int) -> None:
-        """Adds rows.
+    def add(self, rows: int, done: float = 0.0) -> None:
+        """Adds rows, with which the share `done` of the range is taken, 0 to 1.
 
         Raises:
             CrossDistilError: the run's directory is gone, since its launcher gave up.
         """
         self._rows += rows
-        with explained(self._path):
-            self._path.write_text(str(self._rows), encoding="ascii")
+        if done == 1 or time.monotonic() - self._noted >= self._pause:
+            with explained(self._path):
+                self._path.write_bytes(f"{self._rows} {done:.4f}\n".encode())
+            self._noted = time.monotonic()
 
 
-def rows_done(run: Path, step: str) -> int:
-    """The rows that all workers have taken in a step."""
-    return sum(int(path.read_text(encoding="ascii") or 0) for path in (run / WORK_DIRECTORY).glob(f"{step}-*.rows"))
+@dataclass(frozen=True)
+class Done:
+    """Rows taken in one step, and the share of its work that is done, 0 to 1."""
+
+    rows: int
+    share: float
 
 
-class _RowsColumn(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed or 0.0
-        return Text(f"{task.completed:,.0f} rows  {speed:,.0f} rows/s")
+class Counts:
+    """What the workers of a run have counted."""
+
+    def __init__(self, run: RunPath, ranges: Sequence[InputRange]) -> None:
+        self._work = run / WORK_DIRECTORY
+        self._weights = {part.index: part.weight for part in ranges}
+        self._finished: dict[str, tuple[int, float]] = {}
+
+    def read(self, step: str) -> Done:
+        """The work done in a step."""
+        rows, weight = 0, 0.0
+        for path in self._work.glob(f"{step}-*.rows"):
+            counted, done = self._finished.get(path.name) or self._count(path)
+            rows += counted
+            weight += done * self._weights[int(path.name.removeprefix(f"{step}-").removesuffix(".rows"))]
+        return Done(rows, weight / (sum(self._weights.values()) or 1.0))
+
+    def _count(self, path: RunPath) -> tuple[int, float]:
+        try:
+            rows, done = path.read_bytes().split()
+            counted = int(rows), float(done)
+        except (OSError, ValueError):
+            # Its worker is about to write it, or the run has just been published.
+            return 0, 0.0
+        if counted[1] == 1:
+            self._finished[path.name] = counted
+        return counted
+
+
+def time_left(share: float, seconds: float) -> str:
+    """How long the rest will take if the share of the work done took so many seconds; empty where it is too early to tell."""
+    return f"{timedelta(seconds=round(seconds * (1 - share) / share))} left" if share >= _FIRST_SHARE else ""
 
 
 @contextmanager
-def shown_progress(run: Path, console: Console) -> Iterator[None]:
+def shown_progress(run: RunPath, ranges: Sequence[InputRange], console: Console) -> Iterator[None]:
     """Shows the rows done while the body runs: bars on a terminal, else a line now and then."""
+    if console.quiet:
+        yield
+        return
     ended = threading.Event()
     show = _show_bars if console.is_terminal else _show_lines
-    thread = threading.Thread(target=show, args=(run, console, ended), daemon=True)
+    thread = threading.Thread(target=show, args=(run, ranges, console, ended), daemon=True)
     thread.start()
     try:
         yield
@@ -61,27 +103,39 @@ def shown_progress(run: Path, console: Console) -> Iterator[None]:
         thread.join()
 
 
-def _show_bars(run: Path, console: Console, ended: threading.Event) -> None:
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), _RowsColumn(), TimeElapsedColumn())
+def _show_bars(run: RunPath, ranges: Sequence[InputRange], console: Console, ended: threading.Event) -> None:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        TextColumn("{task.fields[counted]}"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
+    counts, started = Counts(run, ranges), time.monotonic()
+    pause = _TERMINAL_SECONDS if isinstance(run, Path) else _PLAIN_SECONDS
     with Progress(*columns, console=console) as progress:
-        survey, encode = (progress.add_task(title, total=None, start=False) for title in STEPS.values())
-        while True:
-            last = ended.wait(_TERMINAL_SECONDS)
-            read, written = rows_done(run, "survey"), rows_done(run, "encode")
-            if read:
-                progress.start_task(survey)
-                progress.update(survey, completed=read, total=read if written else None)
-            if written:
-                progress.start_task(encode)
-                progress.update(encode, completed=written, total=read)
-            if last:
-                return
+        bars = {step: progress.add_task(title, total=1.0, start=False, counted="", left="") for step, title in STEPS.items()}
+        last = False
+        while not last:
+            last = ended.wait(pause)
+            done = {step: counts.read(step) for step in STEPS}
+            share = sum(step.share for step in done.values()) / len(STEPS)
+            left = time_left(share, time.monotonic() - started)
+            for step, bar in bars.items():
+                if done[step].rows:
+                    progress.start_task(bar)
+                    speed = done[step].rows / max(progress.tasks[bar].elapsed or 0.0, _TERMINAL_SECONDS)
+                    counted = f"{done[step].rows:,} rows  {speed:,.0f} rows/s"
+                    current = step == "encode" or not done["encode"].rows
+                    progress.update(bar, completed=done[step].share, counted=counted, left=left if current else "")
 
 
-def _show_lines(run: Path, console: Console, ended: threading.Event) -> None:
-    started = time.monotonic()
+def _show_lines(run: RunPath, ranges: Sequence[InputRange], console: Console, ended: threading.Event) -> None:
+    counts, started = Counts(run, ranges), time.monotonic()
     while not ended.wait(_PLAIN_SECONDS):
-        read, written = rows_done(run, "survey"), rows_done(run, "encode")
-        step, rows = ("encode", written) if written else ("survey", read)
-        speed = (read + written) / (time.monotonic() - started)
-        console.print(f"{STEPS[step]}: {rows:,} rows, {speed:,.0f} rows/s")
+        survey, encode = counts.read("survey"), counts.read("encode")
+        step, done = ("encode", encode) if encode.rows else ("survey", survey)
+        seconds = time.monotonic() - started
+        speed = (survey.rows + encode.rows) / seconds
+        left = time_left((survey.share + encode.share) / len(STEPS), seconds)
+        console.print(f"{STEPS[step]}: {done.rows:,} rows, {speed:,.0f} rows/s{left and ', ' + left}", highlight=False)

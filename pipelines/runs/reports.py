@@ -1,13 +1,16 @@
 """What the steps of the pipeline leave for the launcher: JSON files in the working directory of a run."""
 
-from pathlib import Path
+from dataclasses import dataclass
 
 from pydantic import BaseModel
 
+from pipelines.encoding.shuffle import read_shards
+from pipelines.encoding.tally import Tally
 from pipelines.runs.sink import write_file
+from pipelines.runs.storage import WORK_DIRECTORY, RunPath
+from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.schema import FileEntry, NumericStatistics, Vocabulary
 
-WORK_DIRECTORY = "work"
 _SURVEY = f"{WORK_DIRECTORY}/survey.json"
 
 
@@ -22,35 +25,75 @@ class SurveyReport(BaseModel):
 
 
 class RangeReport(BaseModel):
-    """What encoding one range gave."""
+    """What encoding one range gave; `tallies` go by split, `spilled` counts records that a shuffle has yet to write."""
 
     path: str
     rows_in: int
     dead_letters: dict[str, int]
     files: list[FileEntry]
     sample: list[str]
+    tallies: dict[str, Tally]
+    spilled: int = 0
 
     @property
     def rows_out(self) -> int:
-        """The records written."""
-        return sum(entry.rows or 0 for entry in self.files)
+        """The records made."""
+        return sum(entry.rows or 0 for entry in self.files) + self.spilled
 
 
-def write_survey(run: Path, report: SurveyReport) -> None:
+@dataclass(frozen=True)
+class Reports:
+    """What all steps of a run left, the ranges in order; `shuffled` are the files of records that a shuffle wrote."""
+
+    survey: SurveyReport
+    ranges: list[RangeReport]
+    shuffled: list[FileEntry]
+
+    @property
+    def files(self) -> list[FileEntry]:
+        """The files of all steps."""
+        return [*self.survey.files, *(entry for report in self.ranges for entry in report.files), *self.shuffled]
+
+
+def write_survey(run: RunPath, report: SurveyReport) -> None:
     """Leaves the report of the first look in the run's directory."""
     write_file(run, _SURVEY, report.model_dump_json().encode())
 
 
-def read_survey(run: Path) -> SurveyReport:
+def read_survey(run: RunPath) -> SurveyReport:
     """The report of the first look."""
     return SurveyReport.model_validate_json((run / _SURVEY).read_bytes())
 
 
-def write_range(run: Path, index: int, report: RangeReport) -> None:
+def write_range(run: RunPath, index: int, report: RangeReport) -> None:
     """Leaves the report of range `index` in the run's directory."""
     write_file(run, f"{WORK_DIRECTORY}/range-{index:05d}.json", report.model_dump_json().encode())
 
 
-def read_ranges(run: Path) -> list[RangeReport]:
+def read_ranges(run: RunPath) -> list[RangeReport]:
     """The reports of all ranges that were encoded, in order."""
     return [RangeReport.model_validate_json(path.read_bytes()) for path in sorted((run / WORK_DIRECTORY).glob("range-*.json"))]
+
+
+def read_reports(run: RunPath, ranges: int) -> Reports:
+    """All reports of a run over so many ranges.
+
+    Raises:
+        CrossDistilError: rows got lost on the way.
+    """
+    reports = Reports(read_survey(run), read_ranges(run), read_shards(run))
+    if len(reports.ranges) != ranges:
+        raise CrossDistilError(
+            f"the runner encoded {len(reports.ranges)} of {ranges} ranges and reported success; use another --runner"
+        )
+    for report, expected in zip(reports.ranges, reports.survey.rows, strict=True):
+        received = report.rows_out + sum(report.dead_letters.values())
+        if not report.rows_in == received == expected:
+            raise CrossDistilError(
+                f"{report.path} changed while it was read: {expected} rows at first, {report.rows_in} later, {received} came "
+                "out; run again when nothing writes to it"
+            )
+    spilled, shuffled = sum(report.spilled for report in reports.ranges), sum(entry.rows or 0 for entry in reports.shuffled)
+    if spilled != shuffled:
+        raise CrossDistilError(f"the runner shuffled {shuffled} of {spilled} rows and reported success; use another --runner")
+    return reports

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.sources.files import InputInfo, find_files
 from tf_crossdistil.config import Source, duplicates
 from tf_crossdistil.errors import CrossDistilError
 
@@ -31,11 +32,12 @@ class InputRange:
 
 @dataclass(frozen=True)
 class RejectedRow:
-    """A row that could not be taken apart into columns; `position` counts from 0 in its range."""
+    """A row that could not be taken apart into columns; `position` counts from 0 in its range, `reason` is its code."""
 
     position: int
     message: str
     raw: str
+    reason: str = "wrong_field_count"
 
 
 @dataclass(frozen=True)
@@ -55,17 +57,40 @@ class Block:
         """How many rows went in, rejected ones too."""
         return len(self.positions) + len(self.rejected)
 
+    def since(self, position: int) -> "Block":
+        """The rows at `position` and after it."""
+        start = int(np.searchsorted(self.positions, position))
+        columns = {name: column[start:] for name, column in self.columns.items()}
+        rejected = [row for row in self.rejected if row.position >= position]
+        return Block(columns, self.positions[start:], rejected, self.done)
+
+
+@dataclass(frozen=True)
+class FilePlan:
+    """How one file is read: its ranges, of which `index` is not set yet, and the names of all its columns."""
+
+    ranges: list[InputRange]
+    columns: list[str]
+
 
 class Reader(ABC):
     """Reads one format. `columns` are those wanted; a file may hold others."""
 
     def __init__(self, source: Source, columns: Sequence[str]) -> None:
         self._source = source
-        self._columns = list(columns)
+        self.columns = list(columns)
+
+    def find(self, pattern: str) -> list[InputInfo]:
+        """The inputs that an `--input` names: the files that it matches, unless the format is no file's.
+
+        Raises:
+            CrossDistilError: there is none, or one is empty.
+        """
+        return find_files(pattern)
 
     @abstractmethod
-    def plan(self, path: str) -> list[tuple[int, int | None]]:
-        """Checks that a file can be read and has the columns, and divides it into ranges `(first, last)`.
+    def plan(self, path: str) -> FilePlan:
+        """Checks that a file can be read and has the columns, and divides it into ranges, at least one.
 
         Raises:
             CrossDistilError: the file is empty, damaged, of another format or lacks a column.
@@ -79,13 +104,15 @@ class Reader(ABC):
             CrossDistilError: the file is damaged.
         """
 
-    def _check_columns(self, path: str, found: Sequence[str]) -> None:
+    def _check_columns(self, path: str, found: Sequence[str], where: str = "") -> None:
         listed = ", ".join(f"'{name}'" for name in found)
-        for column in self._columns:
+        for column in self.columns:
             if column not in found:
                 nearest = difflib.get_close_matches(column, found, n=1)
                 hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
-                raise CrossDistilError(f"{path} has no column '{column}' that the configuration names; it has {listed}{hint}")
-        twice = [name for name in duplicates(list(found)) if name in self._columns]
+                raise CrossDistilError(
+                    f"{path} has no column '{column}'{where} that the configuration names; it has {listed}{hint}"
+                )
+        twice = [name for name in duplicates(list(found)) if name in self.columns]
         if twice:
             raise CrossDistilError(f"{path} has two columns named '{twice[0]}'; give each column its own name")

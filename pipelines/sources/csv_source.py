@@ -1,10 +1,6 @@
-"""Delimited text, plain or gzip, as blocks of text columns."""
+"""Delimited text, plain or compressed, as blocks of text columns."""
 
-import codecs
 import csv
-import gzip
-import io
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
@@ -13,93 +9,112 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from pipelines.beam import CompressionTypes, FileSystems
-from pipelines.checking.columns import NOT_UTF8
-from pipelines.sources.blocks import Block, InputRange, Reader, RejectedRow
+from pipelines.sources.blocks import Block, FilePlan, InputRange, Reader, RejectedRow
+from pipelines.sources.files import TextFile, looks_like, open_text
+from pipelines.sources.text import (
+    LARGEST_ROW_BYTES,
+    CleanText,
+    RowTooLongError,
+    byte_order_mark,
+    divide_text,
+    read_line,
+    without_marks,
+)
 from tf_crossdistil.errors import CrossDistilError
 
 RANGE_BYTES = 32 << 20
-BLOCK_BYTES = 8 << 20
-_GZIP_MAGIC = b"\x1f\x8b"
+# Arrow reads up to 32 blocks ahead.
+BLOCK_BYTES = 2 << 20
+_GROWTH = 8
 _SHOWN_CHARACTERS = 80
+_EXPECTED = "delimited text"
+
+# A first row may hold a field that is longer than the 128 KiB that Python's parser allows.
+csv.field_size_limit(LARGEST_ROW_BYTES)
 
 
 class CsvReader(Reader):
     """Reads csv and tsv. Blank lines are no rows; every value is text, whatever it looks like."""
 
-    def plan(self, path: str) -> list[tuple[int, int | None]]:
-        """One range for gzip and for text with quotes, which may hold line ends; else ranges that end at line ends."""
-        with _explained(path), _open(path) as stream:
-            names, start = self._read_header(path, stream)
+    def plan(self, path: str) -> FilePlan:
+        """Ranges that end at line ends; a single one for compressed text, and for quotes, which may hold line ends."""
+        with open_text(path, _EXPECTED) as text:
+            names, start = self._read_header(path, text.stream)
             self._check_layout(path, names)
-            if isinstance(stream, gzip.GzipFile) or _has_quotes(stream):
-                return [(start, None)]
-            size = stream.seek(0, io.SEEK_END)
-            bounds = [start]
-            while (goal := bounds[-1] + RANGE_BYTES) < size:
-                stream.seek(goal)
-                stream.readline()
-                bounds.append(stream.tell())
-        ranges = list(zip(bounds, [*bounds[1:], size], strict=True))
-        return [(first, last) for first, last in ranges if first < last] or [(start, size)]
+            if text.is_divisible and not _has_quotes(text):
+                return FilePlan(divide_text(path, text, start, RANGE_BYTES), names)
+            return FilePlan([InputRange(0, path, start, None, text.size)], names)
 
     def blocks(self, part: InputRange) -> Iterator[Block]:
         """The rows of a range; a row with another number of fields than there are columns is rejected."""
+        yield from self._blocks_from(part, 0, BLOCK_BYTES)
+
+    def _blocks_from(self, part: InputRange, position: int, block_bytes: int) -> Iterator[Block]:
+        """The rows at `position` and after it; memory for long rows is taken only where there are any."""
+        try:
+            for block in self._parse(part, block_bytes):
+                new = block.since(position)
+                position += new.rows
+                yield new
+        except RowTooLongError:
+            if block_bytes >= LARGEST_ROW_BYTES:
+                raise
+            yield from self._blocks_from(part, position, min(_GROWTH * block_bytes, LARGEST_ROW_BYTES))
+
+    def _parse(self, part: InputRange, block_bytes: int) -> Iterator[Block]:
         rejected: list[RejectedRow] = []
 
         def reject(row: Any) -> str:
             message = f"a row must have {row.expected_columns} fields; received {row.actual_columns}"
-            rejected.append(RejectedRow(row.number - 1, message, row.text.replace(NOT_UTF8, "")))
+            rejected.append(RejectedRow(row.number - 1, message, without_marks(row.text)))
             return "skip"
 
-        with _explained(part.path), _open(part.path) as stream:
-            names, _ = self._read_header(part.path, stream)
-            stream.seek(part.first)
-            text = _TextRange(stream, part)
-            if text.at_end:
+        with open_text(part.path, _EXPECTED) as text, _explained(part.path):
+            names, _ = self._read_header(part.path, text.stream)
+            clean = CleanText(text, part, BLOCK_BYTES)
+            if clean.at_end:
                 return
-            reader = pyarrow.csv.open_csv(
-                pa.PythonFile(text, mode="r"),
-                read_options=pyarrow.csv.ReadOptions(column_names=names, use_threads=False, block_size=BLOCK_BYTES),
-                parse_options=pyarrow.csv.ParseOptions(
-                    delimiter=self._source.delimiter, newlines_in_values=True, invalid_row_handler=reject
-                ),
-                convert_options=pyarrow.csv.ConvertOptions(
-                    column_types=dict.fromkeys(self._columns, pa.string()),
-                    include_columns=self._columns,
-                    strings_can_be_null=False,
-                    check_utf8=False,
-                ),
-            )
             position = 0
-            for batch in reader:
+            for batch in self._batches(clean, names, block_bytes, reject):
                 end = position + batch.num_rows
                 bad = []
                 while rejected and rejected[0].position < end:
                     bad.append(rejected.pop(0))
                     end += 1
-                positions = np.setdiff1d(np.arange(position, end), [row.position for row in bad], assume_unique=True)
-                yield Block(dict(zip(batch.schema.names, batch.columns, strict=True)), positions, bad)
+                positions = np.delete(np.arange(position, end), [row.position - position for row in bad])
+                yield Block(dict(zip(batch.schema.names, batch.columns, strict=True)), positions, bad, clean.done)
                 position = end
             if rejected:
                 nothing = pa.array([], pa.string())
-                yield Block(dict.fromkeys(self._columns, nothing), np.zeros(0, np.int64), rejected)
+                yield Block(dict.fromkeys(self.columns, nothing), np.zeros(0, np.int64), rejected)
+
+    def _batches(self, clean: CleanText, names: list[str], block_bytes: int, reject: Any) -> Any:
+        return pyarrow.csv.open_csv(
+            pa.PythonFile(clean, mode="r"),
+            read_options=pyarrow.csv.ReadOptions(column_names=names, use_threads=False, block_size=block_bytes),
+            parse_options=pyarrow.csv.ParseOptions(
+                delimiter=self._source.delimiter, newlines_in_values=True, invalid_row_handler=reject
+            ),
+            convert_options=pyarrow.csv.ConvertOptions(
+                column_types=dict.fromkeys(self.columns, pa.string()),
+                include_columns=self.columns,
+                strings_can_be_null=False,
+                check_utf8=False,
+            ),
+        )
 
     def _read_header(self, path: str, stream: BinaryIO) -> tuple[list[str], int]:
         """The columns' names and where the rows start; without a header, the configured names and 0."""
-        start = 0
-        if stream.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8:
-            start = len(codecs.BOM_UTF8)
-        stream.seek(start)
+        start = byte_order_mark(stream)
         lines: list[bytes] = []
 
         def next_lines() -> Iterator[str]:
-            while line := stream.readline():
+            while line := read_line(path, stream):
                 lines.append(line)
                 yield line.decode("utf-8", "replace")
 
         try:
-            found = next(csv.reader(next_lines(), delimiter=self._source.delimiter), None)
+            found = next(filter(None, csv.reader(next_lines(), delimiter=self._source.delimiter)), None)
         except csv.Error as error:
             raise CrossDistilError(f"{path} is no text with delimiter {self._source.delimiter!r}: {error}") from error
         if found is None:
@@ -115,70 +130,27 @@ class CsvReader(Reader):
         return [name.strip() for name in found], start + sum(map(len, lines))
 
     def _check_layout(self, path: str, names: list[str]) -> None:
-        if len(names) == 1 < len(self._columns):
+        if names[0].startswith("{") and looks_like(path) == "JSON lines":
+            raise CrossDistilError(f"{path} looks like JSON lines, expected {_EXPECTED}; set source.format to what the file is")
+        if len(names) == 1 < len(self.columns):
             raise CrossDistilError(
-                f"{path} has a single column {names[0][:_SHOWN_CHARACTERS]!r}, expected {len(self._columns)} columns such as "
-                f"'{self._columns[0]}'; is the delimiter {self._source.delimiter!r} right?"
+                f"{path} has a single column {names[0][:_SHOWN_CHARACTERS]!r}, expected {len(self.columns)} columns such as "
+                f"'{self.columns[0]}'; is the delimiter {self._source.delimiter!r} right?"
             )
         self._check_columns(path, names)
 
 
-class _TextRange(io.RawIOBase):
-    """A range of a stream as clean UTF-8: bytes that are not are marked, so that a parser can show them."""
-
-    def __init__(self, stream: BinaryIO, part: InputRange) -> None:
-        super().__init__()
-        self._stream = stream
-        self._left = float("inf") if part.last is None else part.last - part.first
-        self._decoder = codecs.getincrementaldecoder("utf-8")("mark_not_utf8")
-        self._ready = b""
-        self._fill(BLOCK_BYTES)
-
-    @property
-    def at_end(self) -> bool:
-        """Whether there is nothing but white space left, which a parser takes for a missing header."""
-        return self._left == 0 and not self._ready.strip()
-
-    def readable(self) -> bool:
-        """True, as for every source."""
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        """Up to `size` bytes; fewer only at the end."""
-        while len(self._ready) < size and self._left:
-            self._fill(size)
-        result, self._ready = self._ready[:size], self._ready[size:]
-        return result
-
-    def _fill(self, size: int) -> None:
-        chunk = self._stream.read(int(min(size, self._left)))
-        self._left = self._left - len(chunk) if chunk else 0
-        self._ready += self._decoder.decode(chunk, final=not self._left).encode()
-
-
-def _open(path: str) -> Any:
-    """The decompressed bytes of a file, gzip or not, as a seekable stream."""
-    stream = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
-    compressed = stream.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
-    stream.seek(0)
-    return gzip.GzipFile(fileobj=stream) if compressed else stream
-
-
-def _has_quotes(stream: BinaryIO) -> bool:
-    stream.seek(0)
-    return any(b'"' in chunk for chunk in iter(lambda: stream.read(BLOCK_BYTES), b""))
+def _has_quotes(text: TextFile) -> bool:
+    text.stream.seek(0)
+    return any(b'"' in chunk for chunk in iter(lambda: text.stream.read(BLOCK_BYTES), b""))
 
 
 @contextmanager
 def _explained(path: str) -> Iterator[None]:
     try:
         yield
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise CrossDistilError(f"{path} is a damaged or truncated gzip file ({error}); copy it again") from error
-    except OSError as error:
-        raise CrossDistilError(f"cannot read {path}: {error.strerror or error}") from error
     except pa.ArrowInvalid as error:
         reason = " ".join(str(error).split())
         if "straddling" in reason:
-            reason = f"a row is longer than {BLOCK_BYTES >> 20} MiB, is a quote left open?"
-        raise CrossDistilError(f"{path} cannot be read as delimited text: {reason}") from error
+            raise RowTooLongError(path) from error
+        raise CrossDistilError(f"{path} cannot be read as {_EXPECTED}: {reason}") from error

@@ -1,25 +1,34 @@
-"""Input files: which they are, which reader takes them, and how they are divided among workers."""
+"""Inputs: which they are, which reader takes them, and how they are divided among workers."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from pipelines.beam import BeamIOError, FileSystems
+from pipelines.sources.avro_source import AvroReader
+from pipelines.sources.bigquery_source import BigQueryReader
 from pipelines.sources.blocks import InputRange, Reader
 from pipelines.sources.csv_source import CsvReader
+from pipelines.sources.files import InputInfo
+from pipelines.sources.jsonl_source import JsonlReader
 from pipelines.sources.parquet_source import ParquetReader
 from tf_crossdistil.config import Source
-from tf_crossdistil.errors import CrossDistilError
 
-READERS: dict[str, Callable[[Source, Sequence[str]], Reader]] = {"csv": CsvReader, "parquet": ParquetReader}
+__all__ = ["READERS", "InputInfo", "Planned", "find_inputs", "make_reader", "plan_ranges"]
+
+READERS: dict[str, Callable[[Source, Sequence[str]], Reader]] = {
+    "avro": AvroReader,
+    "bigquery": BigQueryReader,
+    "csv": CsvReader,
+    "jsonl": JsonlReader,
+    "parquet": ParquetReader,
+}
 
 
 @dataclass(frozen=True)
-class InputInfo:
-    """A file of logs; `modified` in seconds since 1970, 0 where the file system does not tell."""
+class Planned:
+    """The ranges of all inputs, in order, and by path the columns that nobody reads."""
 
-    path: str
-    size: int
-    modified: float
+    ranges: list[InputRange]
+    extra_columns: dict[str, list[str]]
 
 
 def make_reader(source: Source, columns: Sequence[str]) -> Reader:
@@ -27,32 +36,27 @@ def make_reader(source: Source, columns: Sequence[str]) -> Reader:
     return READERS[source.format](source, columns)
 
 
-def find_inputs(patterns: Sequence[str]) -> list[InputInfo]:
-    """The files that any of the patterns matches, by path.
+def find_inputs(reader: Reader, patterns: Sequence[str]) -> list[InputInfo]:
+    """The files, or tables, that any of the patterns matches, by path.
 
     Raises:
         CrossDistilError: a pattern matches no file, or a file is empty.
     """
-    found = {}
-    for pattern in patterns:
-        try:
-            matched = FileSystems.match([pattern])[0].metadata_list
-        except (BeamIOError, ValueError) as error:
-            raise CrossDistilError(f"cannot list {pattern}: {' '.join(str(error).split())}") from error
-        if not matched:
-            raise CrossDistilError(f"no file matches --input {pattern}; give a path or a quoted pattern such as 'logs/*.csv'")
-        for file in matched:
-            if not file.size_in_bytes:
-                raise CrossDistilError(f"{file.path} is empty; expected rows of logs")
-            found[file.path] = InputInfo(file.path, file.size_in_bytes, file.last_updated_in_seconds)
+    found = {info.path: info for pattern in patterns for info in reader.find(pattern)}
     return [found[path] for path in sorted(found)]
 
 
-def plan_ranges(reader: Reader, inputs: Sequence[InputInfo]) -> list[InputRange]:
-    """The ranges of all files, in order; every file has at least one.
+def plan_ranges(reader: Reader, inputs: Sequence[InputInfo]) -> Planned:
+    """The ranges of all inputs, numbered, and their extra columns.
 
     Raises:
-        CrossDistilError: a file cannot be read or lacks a column.
+        CrossDistilError: an input cannot be read or lacks a column.
     """
-    parts = [(file.path, first, last) for file in inputs for first, last in reader.plan(file.path)]
-    return [InputRange(index, *part) for index, part in enumerate(parts)]
+    ranges: list[InputRange] = []
+    extra = {}
+    for info in inputs:
+        plan = reader.plan(info.path)
+        ranges += [replace(part, index=len(ranges) + index) for index, part in enumerate(plan.ranges)]
+        if unread := [name for name in plan.columns if name not in reader.columns]:
+            extra[info.path] = unread
+    return Planned(ranges, extra)

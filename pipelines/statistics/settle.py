@@ -2,56 +2,94 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from pipelines.encoding.records import categorical_ids
+from pipelines.encoding.lookup import id_count
 from pipelines.runs.reports import SurveyReport, write_survey
 from pipelines.runs.sink import write_file
+from pipelines.runs.storage import RunPath
 from pipelines.sources.blocks import InputRange
 from pipelines.statistics.survey import Survey
 from pipelines.statistics.vocabulary import parse_vocabulary, vocabulary_bytes
-from tf_crossdistil.config import CategoricalFeature, Experiment, NumericFeature
+from tf_crossdistil.config import Experiment, NumericFeature, VocabularyFeature
 from tf_crossdistil.errors import CrossDistilError
-from tf_crossdistil.schema import Vocabulary
+from tf_crossdistil.schema import FileEntry, NumericStatistics, PreparedData, Vocabulary
 
 
 def settle(
-    survey: Survey, experiment: Experiment, run: Path, ranges: Sequence[InputRange], max_bad_fraction: float
+    survey: Survey,
+    experiment: Experiment,
+    run: RunPath,
+    ranges: Sequence[InputRange],
+    max_bad_fraction: float,
+    frozen: PreparedData | None = None,
 ) -> SurveyReport:
     """Checks the findings and writes the vocabularies into the run's directory.
 
+    Args:
+        survey: the findings over all ranges.
+        experiment: the configuration.
+        run: the run's directory.
+        ranges: all ranges, in order.
+        max_bad_fraction: the share of bad rows that is borne.
+        frozen: the run whose vocabularies and statistics are taken over. Nothing need be learnt from the logs then, so
+            they may lack training rows.
+
     Raises:
-        CrossDistilError: too many rows are bad, or a task cannot be learnt from the training split.
+        CrossDistilError: too many rows are bad, a task cannot be learnt from the training split, or a file of the frozen run
+            is damaged.
     """
     rows = [survey.ranges[part.index].rows for part in ranges]
     rows_before = _rows_before(ranges, rows)
     _check_bad_rows(survey, ranges, rows_before, max_bad_fraction)
-    _check_training_rows(survey, experiment)
+    if frozen is None:
+        _check_training_rows(survey, experiment)
     vocabularies, files = {}, []
     for feature in experiment.features:
-        if isinstance(feature, CategoricalFeature):
-            values = survey.values[feature.source_column].vocabulary(feature)
-            entry = write_file(run, _vocabulary_path(feature.name), vocabulary_bytes(values))
-            files.append(entry)
-            vocabularies[feature.name] = Vocabulary(
-                size=len(values), ids=categorical_ids(feature, len(values)), sha256=entry.sha256
+        if isinstance(feature, VocabularyFeature) and feature.share_with is None:
+            vocabularies[feature.name], entry = (
+                _write_vocabulary(survey, feature, run) if frozen is None else _copy_vocabulary(frozen, feature, run)
             )
+            files.append(entry)
+    numeric = [feature for feature in experiment.features if isinstance(feature, NumericFeature)]
     report = SurveyReport(
         rows=rows,
         rows_before=rows_before,
         vocabularies=vocabularies,
-        numeric={
-            f.name: survey.moments[f.source_column].statistics() for f in experiment.features if isinstance(f, NumericFeature)
-        },
+        numeric={f.name: frozen.metadata.numeric[f.name] if frozen else _statistics(survey, f) for f in numeric},
         files=files,
     )
     write_survey(run, report)
     return report
 
 
-def read_vocabularies(run: Path, report: SurveyReport) -> dict[str, Any]:
-    """The vocabularies that `settle` wrote, a `pa.StringArray` by feature."""
+def _write_vocabulary(survey: Survey, feature: VocabularyFeature, run: RunPath) -> tuple[Vocabulary, FileEntry]:
+    values = survey.values[feature.name].vocabulary(feature)
+    entry = write_file(run, _vocabulary_path(feature.name), vocabulary_bytes(values))
+    return Vocabulary(size=len(values), ids=id_count(len(values), feature.oov_buckets), sha256=entry.sha256), entry
+
+
+def _copy_vocabulary(frozen: PreparedData, feature: VocabularyFeature, run: RunPath) -> tuple[Vocabulary, FileEntry]:
+    source = frozen.vocabulary_file(feature.name)
+    entry = write_file(run, _vocabulary_path(feature.name), source.read_bytes())
+    known = frozen.metadata.vocabularies[feature.name]
+    if entry.sha256 != known.sha256:
+        raise CrossDistilError(
+            f"{source} is damaged: its sha256 is {entry.sha256}, but the run's metadata says {known.sha256}; restore the file, "
+            "or take the vocabulary from another run"
+        )
+    return known, entry
+
+
+def _statistics(survey: Survey, feature: NumericFeature) -> NumericStatistics:
+    column = feature.source_column
+    statistics = survey.moments[column].statistics()
+    boundaries = survey.quantiles[column].boundaries(feature.buckets) if feature.buckets else feature.boundaries
+    return statistics.model_copy(update={"boundaries": boundaries or []})
+
+
+def read_vocabularies(run: RunPath, report: SurveyReport) -> dict[str, Any]:
+    """The vocabularies that `settle` wrote, a `pa.StringArray` by the feature that owns it."""
     return {name: parse_vocabulary((run / _vocabulary_path(name)).read_bytes()) for name in report.vocabularies}
 
 

@@ -1,6 +1,7 @@
 """What a first look over the logs finds, merged in whatever order workers finish: it comes out the same."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,8 +11,9 @@ from pipelines.checking.dead_letters import count_reasons, first_bad
 from pipelines.checking.validate import Rows
 from pipelines.sources.blocks import Block
 from pipelines.statistics.moments import Moments
+from pipelines.statistics.quantiles import QuantileCounts
 from pipelines.statistics.vocabulary import ValueCounts
-from tf_crossdistil.config import SPLITS, CategoricalFeature, Experiment, NumericFeature
+from tf_crossdistil.config import SPLITS, Experiment, MultiValueFeature, NumericFeature, VocabularyFeature
 
 _TRAIN = SPLITS.index("train")
 
@@ -27,14 +29,16 @@ class RangeSummary:
 
 @dataclass
 class Survey:
-    """Merged findings; `values`, `moments` and `positives` are over good rows of the training split.
+    """Merged findings; all but `ranges` are over good rows of the training split.
 
-    `values` and `moments` go by column of the logs, which several features may read.
-    `positives` `[tasks]` and `training_rows` tell whether every task can be learnt.
+    `values` go by the feature that owns the vocabulary; `moments`, and `quantiles` where they are asked for, by column of
+    the logs. `positives` `[tasks]` and `training_rows` tell whether every task can be learnt.
     """
 
+    features: Sequence[VocabularyFeature]
     values: dict[str, ValueCounts]
     moments: dict[str, Moments]
+    quantiles: dict[str, QuantileCounts]
     positives: NDArray[np.int64]
     training_rows: int = 0
     ranges: dict[int, RangeSummary] = field(default_factory=dict)
@@ -42,9 +46,13 @@ class Survey:
     @classmethod
     def empty(cls, experiment: Experiment) -> "Survey":
         """What is known before any row."""
+        features = [feature for feature in experiment.features if isinstance(feature, VocabularyFeature)]
+        numeric = [feature for feature in experiment.features if isinstance(feature, NumericFeature)]
         return cls(
-            values={f.source_column: ValueCounts() for f in experiment.features if isinstance(f, CategoricalFeature)},
-            moments={f.source_column: Moments() for f in experiment.features if isinstance(f, NumericFeature)},
+            features=features,
+            values={feature.vocabulary: ValueCounts() for feature in features},
+            moments={feature.source_column: Moments() for feature in numeric},
+            quantiles={feature.source_column: QuantileCounts() for feature in numeric if feature.buckets},
             positives=np.zeros(len(experiment.tasks), np.int64),
         )
 
@@ -59,19 +67,32 @@ class Survey:
         summary.reasons.update(count_reasons(block, rows))
         summary.first_bad = summary.first_bad or first_bad(block, rows)
         training = rows.good & (rows.splits == _TRAIN)
-        for column, values in self.values.items():
-            values.add(rows.texts[column], training)
+        for feature in self.features:
+            self._count_values(feature, rows, training)
         for column, moments in self.moments.items():
-            moments.add(rows.numbers[column], training)
+            moments.add(rows.columns.numbers(column), training)
+        for column, quantiles in self.quantiles.items():
+            numbers = rows.columns.numbers(column)
+            quantiles.add(numbers.values[training & ~numbers.missing])
         self.positives = self.positives + rows.labels[training].sum(axis=0, dtype=np.int64)
         self.training_rows += int(np.count_nonzero(training))
 
     def merge(self, other: "Survey") -> None:
         """Takes in the findings of other ranges."""
         self.ranges.update(other.ranges)
-        for column, values in self.values.items():
-            values.merge(other.values[column])
+        for owner, values in self.values.items():
+            values.merge(other.values[owner])
         for column, moments in self.moments.items():
             moments.merge(other.moments[column])
+        for column, quantiles in self.quantiles.items():
+            quantiles.merge(other.quantiles[column])
         self.positives = self.positives + other.positives
         self.training_rows += other.training_rows
+
+    def _count_values(self, feature: VocabularyFeature, rows: Rows, training: NDArray[np.bool_]) -> None:
+        values = self.values[feature.vocabulary]
+        if isinstance(feature, MultiValueFeature):
+            lists = rows.lists[feature.name]
+            values.add(lists.elements, np.repeat(training, lists.lengths))
+        else:
+            values.add(rows.columns.texts(feature.source_column), training)

@@ -59,6 +59,49 @@ def test_warnings_name_thin_strata_and_empty_splits(shown: str) -> None:
     assert warnings[2:] == ["warning: the validation split has no row", "warning: the test split has no row"]
 
 
+def test_missing_and_oov_rates(shown: str) -> None:
+    missing, oov = shown.split("missing values")[1].split("values out of vocabulary")
+    assert lines_with(missing, "%") == [["", "age", "4.76%", ""]], "what is always there is not listed"
+    assert ["", "user", "0.00%", ""] in lines_with(oov.split("vocabularies")[0], "user")
+    assert not lines_with(oov.split("vocabularies")[0], "age")
+
+
+def show(data: PreparedData, **changes: Any) -> str:
+    text = io.StringIO()
+    show_prepared(replace(data, metadata=data.metadata.model_copy(update=changes)), Console(file=text, width=160))
+    return text.getvalue()
+
+
+def test_truncated_rows_boundaries_and_kept_warnings(data: PreparedData) -> None:
+    numeric = {
+        "few": data.metadata.numeric["age"].model_copy(update={"boundaries": [1.0, 2.5]}),
+        "many": data.metadata.numeric["age"].model_copy(update={"boundaries": [float(n) for n in range(31)]}),
+        "none": data.metadata.numeric["age"],
+    }
+    text = show(data, truncated={"user": 1234}, numeric=numeric, warnings=["the [rate] of x is odd"])
+    assert ["", "user", "", "1,234", ""] in lines_with(text, "user")
+    assert [line[-2] for line in lines_with(text, "1.22474")] == ["1 2.5", "0 1 2 ... 28 29 30", ""]
+    assert "warning: the [rate] of x is odd" in text.splitlines()
+
+
+def test_twenty_tasks_stay_readable(data: PreparedData) -> None:
+    tags = {format(code * 7919 % 2**20, "020b"): 1000 - code for code in range(900)}
+    tasks = [{"name": f"t{number}"} for number in range(20)]
+    text = show(data, config={"tasks": tasks}, counts={"train": tags, "validation": {}, "test": {}})
+    assert len(text.splitlines()) < 70
+    assert "1,047,676 of the 1,048,576 label combinations" in text
+    total = sum(tags.values())
+    assert ["", "tag=" + "0" * 20, "1,000", "0", "0", ""] in lines_with(text, "tag=")
+    assert ["", "892 others", f"{total - sum(range(993, 1001)):,}", "0", "0", ""] in lines_with(text, "others")
+    assert ["", "all", f"{total:,}", "0", "0", ""] in lines_with(text, "all")
+
+
+def test_an_increment_without_training_rows_needs_no_strata(data: PreparedData) -> None:
+    counts = {"train": {}, "validation": {}, "test": {"00": 5}}
+    assert "stratum" in show(data, counts=counts)
+    assert "stratum" not in show(data, counts=counts, vocabulary_from="0")
+
+
 @pytest.mark.parametrize("config", [{}, {"tasks": None}, {"tasks": ["finish"]}, {"tasks": [{"column": "finish"}]}])
 def test_a_damaged_configuration_is_one_sentence(data: PreparedData, config: dict[str, Any]) -> None:
     damaged = replace(data, metadata=data.metadata.model_copy(update={"config": config}))

@@ -10,11 +10,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.options.pipeline_options import SetupOptions
 
-from pipelines.beam import FnApiRunner
-from pipelines.options import beam_options
-from pipelines.preprocess import main
+from pipelines.beam import FnApiRunner, PipelineOptions
+from pipelines.options import DEFAULT_MAX_BAD_FRACTION, PreprocessOptions, beam_options
+from pipelines.preprocess import main, run_job
 from pipelines.runners.local import make_runner
+from tf_crossdistil.config import Experiment
+from tf_crossdistil.errors import UsageError
+from tf_crossdistil.schema import PreparedData
 
 GOOD = "user,finish,like\n" + "".join(f"u{row % 40},{row % 2},{row % 3 == 0:d}\n" for row in range(200))
 
@@ -78,6 +82,22 @@ CASES = {
     "value of a Beam option": Case(
         GOOD, ["--direct_num_workers", "'two'"], arguments=("--direct_num_workers=two",), exit_code=2
     ),
+    "drift bound out of range": Case(
+        GOOD, ["--drift-bound", "between 0 and 1"], arguments=("--drift-bound=-0.1",), exit_code=2
+    ),
+    "bad fraction that is none": Case(
+        GOOD, ["between 0 and 1; received nan"], arguments=("--max-bad-fraction=nan",), exit_code=2
+    ),
+    "vocabulary of no run": Case(
+        GOOD,
+        ["--vocabulary-from nowhere cannot be used", "no directory"],
+        arguments=("--vocabulary-from=nowhere",),
+        exit_code=2,
+    ),
+    "output of an unknown kind": Case(
+        GOOD, ["no file system is installed for nowhere://x"], arguments=("--output=nowhere://x",), exit_code=2
+    ),
+    "two configurations": Case(GOOD, ["there must be one CONFIG"], arguments=("--config=other.yaml",), exit_code=2),
     "unknown key": Case(GOOD, ["did you mean 'split'?"], {"splits": {}}, exit_code=2),
 }
 
@@ -135,13 +155,13 @@ def test_unwritable_output(
     assert "cannot write" in capsys.readouterr().err
 
 
-def test_list_column_of_parquet(
+def test_a_list_where_one_value_is_expected(
     tmp_path: Path, write_config: Callable[[dict | None], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     pq.write_table(pa.table({"user": [["u"]], "finish": [1], "like": [0]}), tmp_path / "logs.parquet")
     config = write_config({"source": {"format": "parquet"}})
     assert main([str(config), "--input", f"{tmp_path}/logs.parquet", "--output", f"{tmp_path}/output"]) == 1
-    assert "column 'user'" in (error := capsys.readouterr().err) and "list<" in error
+    assert "wrong_type 1" in (error := capsys.readouterr().err) and "column 'user' must hold one value" in error
 
 
 def test_lost_rows_are_an_error(
@@ -152,7 +172,7 @@ def test_lost_rows_are_an_error(
 ) -> None:
     """A runner that encodes nothing and reports success publishes nothing."""
     (tmp_path / "logs.csv").write_text(GOOD)
-    monkeypatch.setattr("pipelines.pipeline.EncodeRange.process", lambda *_: iter(()))
+    monkeypatch.setattr("pipelines.graph.encode.EncodeRange.process", lambda *_: iter(()))
     assert main([str(write_config(None)), "--input", f"{tmp_path}/logs.csv", "--output", f"{tmp_path}/output"]) == 1
     assert "encoded 0 of 1 ranges" in capsys.readouterr().err
     assert not list((tmp_path / "output").glob("run=*"))
@@ -162,27 +182,93 @@ def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main(["--help"])
     assert left.value.code == 0
-    assert "Example:" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "Example:" in printed
+    for option in ("--vocabulary-from", "--global-shuffle", "--max-bad-fraction", "--force", "--drift-bound"):
+        assert option in printed
 
 
-def test_a_runner_that_fails_is_one_sentence(
+@pytest.mark.parametrize(
+    "fails, says",
+    [
+        ("pipelines.graph.survey.SurveyRange._survey", "a worker failed while reading "),
+        ("pipelines.graph.survey.SurveyRange.process", "the runner FnApiRunner failed: invalid literal for int()"),
+    ],
+)
+def test_a_step_that_fails_is_one_sentence(
+    fails: str,
+    says: str,
     tmp_path: Path,
     write_config: Callable[[dict | None], Path],
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "logs.csv").write_text(GOOD)
-    monkeypatch.setattr("pipelines.pipeline.SurveyRange._survey", lambda *_: int("x"))
+    monkeypatch.setattr(fails, lambda *_: int("x"))
     assert main([str(write_config(None)), "--input", f"{tmp_path}/logs.csv", "--output", f"{tmp_path}/output"]) == 1
-    assert capfd.readouterr().err == (
-        "error: the runner FnApiRunner failed: invalid literal for int() with base 10: 'x' [while running 'survey']\n"
-    )
+    error = capfd.readouterr().err
+    assert error.startswith(f"error: {says}") and "invalid literal for int() with base 10: 'x'" in error
+    assert error.count("\n") == 1
     assert not list((tmp_path / "output").iterdir())
 
 
 @pytest.mark.parametrize("name", ["DirectRunner", "directrunner", "direct", "SwitchingDirectRunner", "fnapirunner"])
-def test_the_local_runner_by_any_name_downloads_nothing(name: str) -> None:
+def test_the_local_runner_by_any_name_downloads_nothing(tmp_path: Path, name: str) -> None:
     options = beam_options([f"--runner={name}", "--direct_running_mode=multi_processing"])
-    runner = make_runner(options)
+    runner = make_runner(options, tmp_path)
     assert type(runner) is FnApiRunner
     assert "pipelines.runners.worker" in runner._default_environment.command_string
+
+
+def test_options_of_a_scheduler() -> None:
+    """Whoever makes Beam's options out of flags finds ours among them."""
+    flags = [
+        "--config=x.yaml",
+        "--input=a",
+        "--input=b",
+        "--output=gs://b/d",
+        "--force",
+        "--global-shuffle",
+        "--drift-bound=0.5",
+    ]
+    options = PipelineOptions([*flags, "--vocabulary-from=v", "--setup_file=./setup.py"])
+    ours = options.view_as(PreprocessOptions)
+    assert (ours.config, ours.input, ours.output) == ("x.yaml", ["a", "b"], "gs://b/d")
+    assert (ours.force, ours.global_shuffle, ours.drift_bound, ours.vocabulary_from) == (True, True, 0.5, "v")
+    assert ours.max_bad_fraction == DEFAULT_MAX_BAD_FRACTION
+    assert options.view_as(SetupOptions).setup_file == "./setup.py"
+
+
+def test_a_job_out_of_a_schedulers_options(tmp_path: Path, experiment: Callable[..., Experiment]) -> None:
+    (tmp_path / "logs.csv").write_text(GOOD)
+    flags = [f"--input={tmp_path}/logs.csv", f"--output={tmp_path}/output", "--setup_file=./setup.py"]
+    data = run_job(experiment(), PipelineOptions(flags), quiet=True)
+    assert PreparedData.open(tmp_path / "output") == data
+    with pytest.raises(UsageError, match="DaskRunner"):
+        run_job(experiment(), PipelineOptions([*flags, "--runner=DaskRunner"]), quiet=True)
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_the_configuration_stands_anywhere(
+    tmp_path: Path, write_config: Callable[[dict | None], Path], place: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "logs.csv").write_text(GOOD)
+    arguments = [
+        ["--output", f"{tmp_path}/output"],
+        ["--runner", "FnApiRunner"],
+        ["--input", f"{tmp_path}/logs.csv", "--force"],
+    ]
+    arguments.insert(place, [str(write_config(None))])
+    assert main([argument for group in arguments for argument in group]) == 0
+    assert "200 of 200 rows" in capsys.readouterr().err
+
+
+def test_the_configuration_by_name(tmp_path: Path, write_config: Callable[[dict | None], Path]) -> None:
+    (tmp_path / "logs.csv").write_text(GOOD)
+    config = write_config(None)
+    assert main([f"--config={config}", f"--input={tmp_path}/logs.csv", f"--output={tmp_path}/output"]) == 0
+
+
+def test_no_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--input", "x", "--output", "y"]) == 2
+    assert capsys.readouterr().err == "error: CONFIG is missing; see --help\n"

@@ -34,15 +34,19 @@ def prepare(context: typer.Context) -> None:
     run_command(context.args, context.command_path)
 
 
-def inspect(data: Annotated[Path, typer.Argument(metavar="DIR", help="The --output of `crossdistil prepare`.")]) -> None:
-    """Show counts per split and tag, positive rates and vocabularies of a prepared data set.
+def inspect(
+    data: Annotated[
+        str, typer.Argument(metavar="DIR", help="The --output of `crossdistil prepare`, such as gs://bucket/data.")
+    ],
+) -> None:
+    """Show counts per split and tag, rates, vocabularies and warnings of a prepared data set.
 
     Example: `crossdistil inspect data/`
     """
     from pipelines.inspection import show_prepared
-    from tf_crossdistil.schema import PreparedData
+    from pipelines.runs.storage import open_prepared, run_path
 
-    show_prepared(PreparedData.open(data), Console())
+    show_prepared(open_prepared(run_path(data)), Console())
 
 
 def add_to(app: typer.Typer) -> None:

@@ -1,13 +1,14 @@
 """Raw feature values to the ids that the pipeline wrote, inside the graph."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
 from tf_crossdistil.config import (
     CategoricalFeature,
     Experiment,
-    Feature,
     HashedFeature,
     MultiValueFeature,
     NumericFeature,
@@ -43,6 +44,12 @@ class FeatureLookup(tf.Module):
     def __init__(self, experiment: Experiment, vocabularies: Path):
         super().__init__()
         self._features = experiment.features
+        self._kinds: dict[str, Callable[[Any, Columns], Columns]] = {
+            "numeric": self._numeric,
+            "hashed": self._hashed,
+            "categorical": self._categorical,
+            "multi_value": self._multi_value,
+        }
         self.tables = {
             feature.name: VocabularyTable(vocabularies / f"{feature.name}.txt", feature.oov_buckets)
             for feature in experiment.features
@@ -53,23 +60,20 @@ class FeatureLookup(tf.Module):
         """Columns of ids and numbers as records hold them, `[batch]` or `[batch, n]`; lists have their padding anywhere."""
         columns: Columns = {}
         for feature in self._features:
-            columns |= self._columns(feature, raw)
+            columns |= self._kinds[feature.kind](feature, raw)
         return columns
 
-    def _columns(self, feature: Feature, raw: Columns) -> Columns:
+    def _numeric(self, feature: NumericFeature, raw: Columns) -> Columns:
         values = raw[feature.name]
-        match feature:
-            case NumericFeature():
-                missing = tf.math.is_nan(values)
-                return {feature.name: tf.where(missing, tf.fill(tf.shape(values), feature.default), values)}
-            case HashedFeature():
-                return {feature.name: tf.strings.to_hash_bucket_fast(tf.strings.strip(values), feature.buckets)}
-            case CategoricalFeature():
-                return {feature.name: self.tables[feature.vocabulary](values)}
-            case MultiValueFeature():
-                return self._list_columns(feature, raw)
+        return {feature.name: tf.where(tf.math.is_nan(values), tf.fill(tf.shape(values), feature.default), values)}
 
-    def _list_columns(self, feature: MultiValueFeature, raw: Columns) -> Columns:
+    def _hashed(self, feature: HashedFeature, raw: Columns) -> Columns:
+        return {feature.name: tf.strings.to_hash_bucket_fast(tf.strings.strip(raw[feature.name]), feature.buckets)}
+
+    def _categorical(self, feature: CategoricalFeature, raw: Columns) -> Columns:
+        return {feature.name: self.tables[feature.vocabulary](raw[feature.name])}
+
+    def _multi_value(self, feature: MultiValueFeature, raw: Columns) -> Columns:
         ids = self.tables[feature.vocabulary](raw[feature.name])
         present = ids > 0
         kept = present & (tf.cumsum(tf.cast(present, tf.int32), axis=1) <= feature.max_length)

@@ -1,14 +1,14 @@
 """Canonical text and numbers, whatever type a column was stored in."""
 
-import datetime
 import decimal
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
-from pipelines.checking.columns import NOT_UTF8, Numbers, Texts, is_not_utf8, is_readable
+from pipelines.checking.columns import NOT_UTF8, Numbers, Texts, is_not_utf8
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,9 @@ from pipelines.checking.columns import NOT_UTF8, Numbers, Texts, is_not_utf8, is
         (pa.array(["u", None, "v ", "u"]).dictionary_encode(), ["u", "", "v", "u"]),
         (pa.array([5, None, 5]).dictionary_encode(), ["5", "", "5"]),
         (pa.array([decimal.Decimal("1.50")]), ["1.50"]),
+        (pa.array([decimal.Decimal(10**30 + 1), None]), [str(10**30 + 1), ""]),
+        (pa.array([decimal.Decimal(2**200)], pa.decimal256(76)), [str(2**200)]),
+        (pa.array([str(2**70)]), [str(2**70)]),
         (pa.array([None, None]), ["", ""]),
     ],
 )
@@ -68,7 +71,45 @@ def test_missing_numbers(column: Any) -> None:
     assert Numbers.of(column).missing.tolist() == [False, True]
 
 
-def test_lists_and_dates_are_not_readable() -> None:
-    assert is_readable(pa.dictionary(pa.int8(), pa.string()))
-    assert not is_readable(pa.list_(pa.int64()))
-    assert not is_readable(pa.array([datetime.date(2026, 1, 1)]).type)
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([[1], None, []]),
+        pa.array([{"a": 1}, None, {}]),
+        pa.array([[("k", 1)], None, []], pa.map_(pa.string(), pa.int8())),
+        pa.array([[1], None, [2]], pa.list_(pa.int8(), 1)),
+    ],
+)
+def test_values_that_are_not_single_are_wrong_unless_null(column: Any) -> None:
+    assert Texts.of(column).wrong.tolist() == [0, 2]
+    assert Texts.of(column).as_rows().to_pylist() == [""] * 3
+    numbers = Numbers.of(column)
+    assert numbers.wrong.tolist() == [0, 2]
+    assert numbers.missing.tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array(["1", None, "x"], pa.string_view()),
+        pa.array([b"1", None, b"x"], pa.binary_view()),
+        pa.DictionaryArray.from_arrays(pa.array([0, None, 1], pa.int8()), pa.array(["1", "x"])),
+        pc.run_end_encode(pa.array(["1", None, "x"])),
+    ],
+)
+def test_other_encodings_of_text(column: Any) -> None:
+    assert Texts.of(column).as_rows().to_pylist() == ["1", "", "x"]
+    assert Numbers.of(column).values[0] == 1.0
+    assert Numbers.of(column).missing.tolist() == [False, True, False]
+
+
+def test_half_floats_and_extension_types() -> None:
+    assert Texts.of(pa.array([1.5, None, 2.0], pa.float16())).as_rows().to_pylist() == ["1.5", "", "2"]
+    identifier = pa.ExtensionArray.from_storage(pa.opaque(pa.int64(), "id", "shop"), pa.array([5, None]))
+    assert Texts.of(identifier).as_rows().to_pylist() == ["5", ""]
+
+
+def test_a_dictionary_as_large_as_its_indices_allow() -> None:
+    values = pa.array([str(value) for value in range(128)])
+    column = pa.DictionaryArray.from_arrays(pa.array([127, None], pa.int8()), values)
+    assert Texts.of(column).as_rows().to_pylist() == ["127", ""]

@@ -1,6 +1,9 @@
 """Labels, splits and what is said about rows that are bad."""
 
+import decimal
+import json
 from collections.abc import Callable
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
@@ -107,3 +110,114 @@ def test_time_split_sends_boundaries_to_the_later_split(experiment: Make, times:
     config = experiment(split={"by": "time", "column": "at", "boundaries": [100, 200]})
     _, rows = check(config, {"user": ["u"] * 5, "finish": ["1"] * 5, "like": ["0"] * 5, "at": times})
     assert rows.splits.tolist() == [0, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    "column, splits",
+    [
+        (["2026-01-30", "2026-01-31", "2026-02-01T00:59:59+01:00", "2026-02-01", " 2026-02-01 00:00:00Z "], [0, 1, 1, 2, 2]),
+        ([datetime(2026, 1, 30, 23, 59, 59), datetime(2026, 1, 31), None, datetime(2027, 1, 1)], [0, 1, "not_a_time", 2]),
+        ([date(2026, 1, 30), date(2026, 1, 31), date(2026, 2, 1)], [0, 1, 2]),
+        (["", "1769846400", b"\xff", "2026-02-30"], ["not_a_time", "not_a_time", "not_utf8", "not_a_time"]),
+        ([1769846400], ["not_a_time"]),
+        ([["2026-01-31"], None], ["wrong_type", "not_a_time"]),
+        (pa.array([1769817600 * 10**9 - 1, 1769817600 * 10**9], pa.timestamp("ns", "Asia/Tokyo")), [0, 1]),
+        (pa.array(["2026-01-31", "x"]).dictionary_encode(), [1, "not_a_time"]),
+    ],
+)
+def test_calendar_split(experiment: Make, column: Any, splits: list[int | str]) -> None:
+    config = experiment(split={"by": "time", "column": "at", "boundaries": ["2026-01-31", "2026-02-01"]})
+    assert split_or_reason(config, "at", column) == splits
+
+
+def test_numeric_time_split_of_timestamps_counts_seconds(experiment: Make) -> None:
+    config = experiment(split={"by": "time", "column": "at", "boundaries": [86_400, 172_800]})
+    days = [datetime(1970, 1, 1, 23), datetime(1970, 1, 2), datetime(1970, 1, 3), None]
+    assert split_or_reason(config, "at", days) == [0, 1, 2, "not_a_number"]
+
+
+@pytest.mark.parametrize(
+    "column, splits",
+    [
+        (["fit", " held out ", "1", "2", "train", "", None], [0, 2, 1, 1, *["unknown_split"] * 3]),
+        ([1, 2, 3, None], [1, 1, "unknown_split", "unknown_split"]),
+        ([b"fit", b"\xff"], [0, "not_utf8"]),
+        ([["fit"], None], ["wrong_type", "unknown_split"]),
+    ],
+)
+def test_named_split(experiment: Make, column: Any, splits: list[int | str]) -> None:
+    split = {"by": "column", "column": "part", "train": ["fit"], "validation": ["1", "2"], "test": ["held out "]}
+    assert split_or_reason(experiment(split=split), "part", column) == splits
+
+
+def split_or_reason(config: Experiment, column: str, values: Any) -> list[int | str]:
+    rows = len(values)
+    block, checked = check(config, {"user": ["u"] * rows, "finish": ["1"] * rows, "like": ["0"] * rows, column: values})
+    reasons = {letter.position: letter.reason for letter in dead_letters(block, checked)}
+    return [reasons.get(row, int(checked.splits[row])) for row in range(rows)]
+
+
+STRUCTS = pa.array([{"a": b"\xff", "b": [1.5, float("nan")]}, None])
+
+
+@pytest.mark.parametrize("use", ["user", "finish", "number", "tags", "at"])
+def test_values_of_a_wrong_type_are_dead_letters(experiment: Make, use: str) -> None:
+    config = experiment(
+        tasks=[{"name": "finish", "column": "finish"}],
+        features=[
+            {"name": "user", "kind": "categorical"},
+            {"name": "number", "kind": "numeric"},
+            {"name": "tags", "kind": "multi_value"},
+        ],
+        split={"by": "time", "column": "at", "boundaries": [1, 2]},
+    )
+    columns: dict[str, Any] = {"user": ["u"] * 2, "finish": [1] * 2, "number": [1] * 2, "tags": [["a"]] * 2, "at": [0] * 2}
+    block, rows = check(config, {**columns, use: STRUCTS})
+    first, *others = dead_letters(block, rows)
+    assert (first.position, first.reason) == (0, "wrong_type")
+    assert f"column '{use}'" in first.message and '{"a": ' in first.message
+    raw = json.loads(first.line("logs", 1))["raw"]
+    assert raw[use] == {"a": "\\xff", "b": [1.5, "nan"]}
+    missing = {"finish": ["label_missing"], "at": ["not_a_number"]}
+    assert [letter.reason for letter in others] == missing.get(use, [])
+
+
+def test_raw_holds_every_type_as_json(experiment: Make) -> None:
+    stored = [
+        pa.array([[1, None]]),
+        pa.array([[("k", 1.5)]], pa.map_(pa.string(), pa.float64())),
+        pa.array([datetime(2026, 1, 31, 8)]),
+        pa.array([1], pa.timestamp("ns")),
+        pa.array([2**62], pa.timestamp("s")),
+        pa.array([decimal.Decimal(2**70)]),
+        pa.array([2**64 - 1], pa.uint64()),
+    ]
+    extra = {f"extra {number}": column for number, column in enumerate(stored)}
+    block, rows = check(experiment(), {"user": ["u"], "finish": ["7"], "like": ["0"], **extra})
+    (letter,) = dead_letters(block, rows)
+    raw = json.loads(letter.line("logs", 1))["raw"]
+    values = [raw[name] for name in extra]
+    assert values[:3] == [[1, None], [["k", 1.5]], "2026-01-31T08:00:00"]
+    assert "1970-01-01 00:00:00.000000001" in values[3] and str(2**62) in values[4]
+    assert values[5:] == [str(2**70), 2**64 - 1]
+
+
+def test_columns_of_nulls_are_missing(experiment: Make) -> None:
+    config = experiment(
+        features=[
+            {"name": "user", "kind": "categorical"},
+            {"name": "number", "kind": "numeric"},
+            {"name": "tags", "kind": "multi_value", "weights": "w"},
+        ]
+    )
+    columns = {name: pa.nulls(2) for name in ("user", "number", "tags", "w")}
+    _, rows = check(config, {"finish": [1, 0], "like": [1, 0], **columns})
+    assert rows.good.all()
+    assert rows.columns.numbers("number").missing.all() and not rows.lists["tags"].lengths.any()
+
+
+def test_rejected_rows_keep_their_reason(experiment: Make) -> None:
+    block, rows = check(experiment(), {"user": ["u"], "finish": ["1"], "like": ["0"]})
+    block.rejected.append(RejectedRow(1, "not JSON", "{", reason="not_json"))
+    assert [letter.reason for letter in dead_letters(block, rows)] == ["not_json"]
+    assert count_reasons(block, rows) == {"not_json": 1}

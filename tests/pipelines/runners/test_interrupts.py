@@ -95,13 +95,13 @@ def test_a_worker_of_a_run_taken_away_cannot_write(tmp_path: Path) -> None:
         counter.add(1)
     with pytest.raises(CrossDistilError), GzipWriters(run.directory) as writers:
         writers.open("train/tag=0/part-00000.tfrecord.gz", "train", "0")
-    assert not run.directory.exists()
+    assert not run.directory.is_dir()
 
 
 def test_what_a_worker_adds_during_the_removal_goes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(tmp_path, "0")
     run.begin()
-    late = [run.directory / f"late-{number}.rows" for number in range(3)]
+    late = [tmp_path / run.directory.name / f"late-{number}.rows" for number in range(3)]
     remove = os.rmdir
 
     def remove_late(path: str | Path, **options: int) -> None:

@@ -1,13 +1,16 @@
 """Preparing again what an earlier run has made, left unfinished, or made before it was damaged."""
 
+import gzip
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipelines.pipeline import run_pipeline
 from pipelines.preprocess import prepare
+from pipelines.runs.manifest import Run
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.schema import PreparedData
 
@@ -20,8 +23,8 @@ def prepare_into(experiment: Callable[..., Experiment], tmp_path_factory: pytest
     logs = tmp_path_factory.mktemp("logs") / "logs.csv"
     logs.write_text("user,finish,like\n" + "".join(f"u{row % 40},{row % 2},{row % 3 == 0:d}\n" for row in range(200)))
 
-    def make(output: Path, **sections: Any) -> PreparedData:
-        return prepare(experiment(**sections), [str(logs)], output)
+    def make(output: Path, force: bool = False, global_shuffle: bool = False, **sections: Any) -> PreparedData:
+        return prepare(experiment(**sections), [str(logs)], output, force=force, global_shuffle=global_shuffle)
 
     return make
 
@@ -86,3 +89,88 @@ def test_a_damaged_run_is_made_again(
     prepare_into(tmp_path)
     assert "nothing to do" not in capsys.readouterr().err
     assert contents(tmp_path) == contents(published.directory.parent)
+
+
+def test_force_makes_it_again_beside_the_published_one(
+    data: PreparedData, prepare_into: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readable = []
+
+    def run_and_read(*arguments: Any) -> None:
+        readable.append(PreparedData.open(tmp_path))
+        run_pipeline(*arguments)
+        readable.append(PreparedData.open(tmp_path))
+
+    monkeypatch.setattr("pipelines.preprocess.run_pipeline", run_and_read)
+    identity = data.metadata.run
+    second = prepare_into(tmp_path, force=True)
+    assert readable == [data, data]
+    assert (second.metadata.run, second.directory.name) == (f"{identity}-2", f"run={identity}-2")
+    assert PreparedData.open(tmp_path) == second
+    assert [entry for entry in second.manifest.files if entry.path != "metadata.json"] == [
+        entry for entry in data.manifest.files if entry.path != "metadata.json"
+    ]
+    assert second.metadata == data.metadata.model_copy(update={"run": f"{identity}-2"})
+    assert PreparedData.open(data.directory) == data
+    assert prepare_into(tmp_path) == second, "the newest is the one that need not be made again"
+    third = prepare_into(tmp_path, force=True)
+    assert third.metadata.run == f"{identity}-3"
+    (third.directory / "metadata.json").write_text("{")
+    assert prepare_into(tmp_path) == second
+    assert PreparedData.open(tmp_path) == second
+
+
+def test_force_that_fails_leaves_the_published_one(
+    data: PreparedData, prepare_into: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = contents(tmp_path)
+    monkeypatch.setattr("pipelines.preprocess.run_pipeline", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        prepare_into(tmp_path, force=True)
+    assert contents(tmp_path) == before
+
+
+def test_force_without_a_complete_run_makes_the_first(
+    data: PreparedData, published: PreparedData, prepare_into: Prepare, tmp_path: Path
+) -> None:
+    (data.directory / "_SUCCESS").unlink()
+    assert prepare_into(tmp_path, force=True).metadata.run == published.metadata.run
+
+
+def test_an_interrupt_after_publication_leaves_what_is_published(
+    data: PreparedData, prepare_into: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_latest = Run.make_latest
+
+    def interrupted(run: Run) -> None:
+        make_latest(run)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "make_latest", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare_into(tmp_path, force=True)
+    assert PreparedData.open(tmp_path).metadata.run == f"{data.metadata.run}-2"
+
+
+def records(data: PreparedData, split: str, tag: str) -> Iterator[bytes]:
+    """What comes behind the length of every record."""
+    for file in data.record_files(split, tag):
+        content = gzip.decompress(file.read_bytes())
+        while content:
+            end = 16 + int.from_bytes(content[:8], "little")
+            yield content[12:end]
+            content = content[end:]
+
+
+def test_shuffled_records_are_another_run_of_the_same_records(
+    data: PreparedData, prepare_into: Prepare, tmp_path: Path
+) -> None:
+    shuffled = prepare_into(tmp_path, global_shuffle=True)
+    assert shuffled.metadata.run != data.metadata.run and shuffled.metadata.global_shuffle and not data.metadata.global_shuffle
+    for kept in ("counts", "rates", "vocabularies", "inputs"):
+        assert getattr(shuffled.metadata, kept) == getattr(data.metadata, kept)
+    for split, counts in data.metadata.counts.items():
+        for tag in counts:
+            before, after = (sorted(records(made, split, tag)) for made in (data, shuffled))
+            assert len(before) == counts[tag] and before == after
+    assert prepare_into(tmp_path, global_shuffle=True) == shuffled

@@ -1,0 +1,1 @@
+"""Files for operators: an image, Dataflow, Flink on Kubernetes, Airflow and cron; docs/operations.md explains them."""

@@ -1,0 +1,1 @@
+"""The steps of the Beam graph: looking over ranges, encoding them, shuffling their records."""

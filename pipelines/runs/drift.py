@@ -1,0 +1,91 @@
+"""Drift of data: which rates of a run differ from those of the run before it, by more than a bound and more than by chance."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tf_crossdistil.config import SPLITS
+from tf_crossdistil.schema import Metadata
+
+DEFAULT_DRIFT_BOUND = 0.2
+_SMALLEST_DIFFERENCE = 0.001
+_STANDARD_ERRORS = 4.0
+_NAMED_COLUMNS = 10
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A share of `rows` observations."""
+
+    share: float
+    rows: float
+
+    def differs(self, other: "Rate", bound: float) -> bool:
+        """Whether the two are further apart than `bound`, relative to the larger, and than chance would put them."""
+        apart = abs(self.share - other.share)
+        pooled = (self.share * self.rows + other.share * other.rows) / (self.rows + other.rows)
+        error = math.sqrt(pooled * (1 - pooled) * (1 / self.rows + 1 / other.rows))
+        allowed = max(bound * max(self.share, other.share), _SMALLEST_DIFFERENCE, _STANDARD_ERRORS * error)
+        return apart > allowed
+
+
+def drift_warnings(before: Metadata, now: Metadata, bound: float) -> list[str]:
+    """A sentence for every rate of a split that drifted; `bound` is relative to the larger of the two rates."""
+    warnings = []
+    for split in SPLITS:
+        known, found = _rates(before, split), _rates(now, split)
+        for what, rate in found.items():
+            if what in known and rate.differs(known[what], bound):
+                warnings.append(
+                    f"{what} of the {split} split is {rate.share:.2%}, but was {known[what].share:.2%} in run {before.run}"
+                )
+    return warnings
+
+
+def oov_warnings(build: Metadata, now: Metadata, bound: float) -> list[str]:
+    """A sentence for every feature of a split that `build`'s vocabulary covers worse than `build`'s own training split."""
+    warnings = []
+    known = {name: rate for kind, name, rate in _split_rates(build, SPLITS[0]) if kind == "oov"}
+    for split in SPLITS:
+        for kind, name, rate in _split_rates(now, split):
+            if kind == "oov" and name in known and rate.share > known[name].share and rate.differs(known[name], bound):
+                warnings.append(
+                    f"{rate.share:.2%} of the values of '{name}' in the {split} split are out of the vocabulary of run "
+                    f"{build.run}, but {known[name].share:.2%} of those it was built from; a full build would know them"
+                )
+    return warnings
+
+
+def extra_column_warnings(extra: Mapping[str, list[str]]) -> list[str]:
+    """A sentence for every set of columns that some files, by path, have and nobody reads."""
+    paths = defaultdict(list)
+    for path, columns in extra.items():
+        paths[tuple(sorted(columns))].append(path)
+    return [
+        f"{_listed(columns)} of {files[0]}{f' and {len(files) - 1:,} more' if files[1:] else ''} "
+        f"{'are columns' if columns[1:] else 'is a column'} that the configuration does not read"
+        for columns, files in paths.items()
+    ]
+
+
+def _listed(columns: Sequence[str]) -> str:
+    more = f" and {len(columns) - _NAMED_COLUMNS:,} more" if len(columns) > _NAMED_COLUMNS else ""
+    return ", ".join(f"'{column}'" for column in columns[:_NAMED_COLUMNS]) + more
+
+
+def _rates(metadata: Metadata, split: str) -> dict[str, Rate]:
+    titles = {"positive": "the positive rate of task", "missing": "the missing rate of", "oov": "the out-of-vocabulary rate of"}
+    return {f"{titles[kind]} '{name}'": rate for kind, name, rate in _split_rates(metadata, split)}
+
+
+def _split_rates(metadata: Metadata, split: str) -> Iterator[tuple[str, str, Rate]]:
+    rates, rows = metadata.rates.get(split), sum(metadata.counts.get(split, {}).values())
+    if rates is None or not rows:
+        return
+    yield from (("positive", task, Rate(share, rows)) for task, share in rates.positive.items())
+    yield from (("missing", feature, Rate(share, rows)) for feature, share in rates.missing.items())
+    for feature, share in rates.oov.items():
+        # Values of one row go together, so rows that have any are what is observed.
+        if observed := rows * (1 - rates.missing.get(feature, 0.0)):
+            yield "oov", feature, Rate(share, observed)
