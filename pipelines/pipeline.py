@@ -7,7 +7,7 @@ from pipelines.beam import DirectOptions, PipelineOptions, StandardOptions, beam
 from pipelines.encoding.shuffle import shard_count
 from pipelines.graph.encode import EncodeRange, WriteShard
 from pipelines.graph.job import Job, dealing_order
-from pipelines.graph.survey import MergeSurveys, SurveyRange, settle_or_fail
+from pipelines.graph.survey import SurveyRange, settle_or_fail
 from pipelines.runners.interrupts import kept_interrupt
 from pipelines.runners.local import make_runner
 from pipelines.runners.processes import silent_connections
@@ -42,7 +42,7 @@ def _build(pipeline: beam.Pipeline, job: Job, workers: int) -> None:
         pipeline
         | "ranges to survey" >> beam.Create(ranges)
         | "survey" >> beam.ParDo(SurveyRange(job))
-        | "merge" >> beam.CombineGlobally(MergeSurveys(job.experiment))
+        | "count surveyed" >> beam.combiners.Count.Globally()
         | "settle" >> beam.Map(settle_or_fail, job)
     )
     encoded = (

@@ -115,9 +115,11 @@ def read_shards(run: RunPath) -> list[FileEntry]:
 
 def _gather(run: RunPath, shard: int, shards: int, ranges: int) -> tuple[Any, Any]:
     """Groups `[rows]` and records `[rows]` of a shard, in the order of the input."""
-    batches = [batch for index in range(ranges) for batch in _read_batches(run / _spill_path(index), shard, shards)]
-    table = pa.Table.from_batches(batches, _SCHEMA).combine_chunks()
-    return table["group"].to_numpy(), pa.concat_arrays(table["record"].chunks or [pa.array([], pa.large_binary())])
+    batches = [pa.record_batch([[], []], schema=_SCHEMA)]
+    for index in range(ranges):
+        batches += _read_batches(run / _spill_path(index), shard, shards)
+    codes, records = (pa.concat_arrays([batch[column] for batch in batches]) for column in _SCHEMA.names)
+    return codes.to_numpy(), records
 
 
 def _read_batches(path: RunPath, shard: int, shards: int) -> Iterator[Any]:

@@ -94,7 +94,7 @@ class GzipWriter(FileWriter):
 
     def _compress_held(self) -> GzipCompressor:
         self._compressor = GzipCompressor()
-        self.write(self._compressor.compress(self._held))
+        self.write(self._compressor.compress(memoryview(self._held)))
         self._held = bytearray()
         return self._compressor
 

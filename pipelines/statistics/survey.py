@@ -44,9 +44,9 @@ class Survey:
     ranges: dict[int, RangeSummary] = field(default_factory=dict)
 
     @classmethod
-    def empty(cls, experiment: Experiment) -> "Survey":
-        """What is known before any row."""
-        features = [feature for feature in experiment.features if isinstance(feature, VocabularyFeature)]
+    def empty(cls, experiment: Experiment, counts_values: bool = True) -> "Survey":
+        """What is known before any row; `counts_values` unless the vocabularies are there already."""
+        features = [feature for feature in experiment.features if isinstance(feature, VocabularyFeature) and counts_values]
         numeric = [feature for feature in experiment.features if isinstance(feature, NumericFeature)]
         return cls(
             features=features,
