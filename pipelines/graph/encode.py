@@ -19,7 +19,7 @@ from pipelines.runs.reports import RangeReport, SurveyReport, write_range
 from pipelines.runs.sink import GzipWriters
 from pipelines.sources.blocks import InputRange
 from pipelines.sources.inputs import make_reader
-from pipelines.statistics.settle import read_vocabularies
+from pipelines.survey.settle import read_vocabularies
 
 
 class EncodeRange(beam.DoFn):

@@ -17,8 +17,8 @@ from pipelines.runs.sink import write_file
 from pipelines.runs.storage import WORK_DIRECTORY, open_prepared
 from pipelines.sources.blocks import InputRange
 from pipelines.sources.inputs import make_reader
-from pipelines.statistics.settle import settle
-from pipelines.statistics.survey import Survey
+from pipelines.survey.settle import settle
+from pipelines.survey.survey import Survey
 from tf_crossdistil.errors import CrossDistilError
 
 

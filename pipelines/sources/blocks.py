@@ -104,15 +104,13 @@ class Reader(ABC):
             CrossDistilError: the file is damaged.
         """
 
-    def _check_columns(self, path: str, found: Sequence[str], where: str = "") -> None:
+    def _check_columns(self, path: str, found: Sequence[str]) -> None:
         listed = ", ".join(f"'{name}'" for name in found)
         for column in self.columns:
             if column not in found:
                 nearest = difflib.get_close_matches(column, found, n=1)
                 hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
-                raise CrossDistilError(
-                    f"{path} has no column '{column}'{where} that the configuration names; it has {listed}{hint}"
-                )
+                raise CrossDistilError(f"{path} has no column '{column}' that the configuration names; it has {listed}{hint}")
         twice = [name for name in duplicates(list(found)) if name in self.columns]
         if twice:
             raise CrossDistilError(f"{path} has two columns named '{twice[0]}'; give each column its own name")

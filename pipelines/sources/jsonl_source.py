@@ -39,11 +39,12 @@ class JsonlReader(Reader):
         self._schema: Any = None
 
     def plan(self, path: str) -> FilePlan:
-        """Ranges that end at line ends; a column is lacking when none of the first `KEY_ROWS` rows has its key."""
+        """Ranges that end at line ends; a column is lacking when no row has its key."""
         with open_text(path, _EXPECTED) as text:
             start = byte_order_mark(text.stream)
             names = self._first_keys(path, iter(lambda: read_line(path, text.stream), b""))
-            self._check_columns(path, names, f" in its first {KEY_ROWS} rows")
+            names += self._late_keys(iter(lambda: read_line(path, text.stream), b""), names)
+            self._check_columns(path, names)
             return FilePlan(divide_text(path, text, start, RANGE_BYTES), names)
 
     def blocks(self, part: InputRange) -> Iterator[Block]:
@@ -70,6 +71,16 @@ class JsonlReader(Reader):
                 f"set source.format to what the file is; it starts {shown!r}"
             )
         return names
+
+    def _late_keys(self, lines: Iterator[bytes], known: list[str]) -> list[str]:
+        """The columns wanted whose keys only later rows have; the file is read on for as long as one is lacking."""
+        lacking = {name: json.dumps(name, ensure_ascii=False).encode() for name in self.columns if name not in known}
+        found: list[str] = []
+        while lacking and (line := next(lines, b"")):
+            candidates = [name for name, quoted in lacking.items() if quoted in line]
+            row = _parse_row(line.decode("utf-8", "replace")) if candidates else None
+            found += [name for name in candidates if name in (row or ()) and lacking.pop(name)]
+        return found
 
     def _parse(self, lines: bytes, position: int) -> Iterator[Block]:
         columns = self._parse_alike(lines)

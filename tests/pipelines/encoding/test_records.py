@@ -20,8 +20,8 @@ from pipelines.checking.validate import Rows, Validator
 from pipelines.encoding.records import EncodedBlock, RowEncoder
 from pipelines.encoding.tally import Tally
 from pipelines.sources.blocks import Block, InputRange
-from pipelines.statistics.settle import read_vocabularies, settle
-from pipelines.statistics.survey import Survey
+from pipelines.survey.settle import read_vocabularies, settle
+from pipelines.survey.survey import Survey
 from tests.pipelines.encoding.row_oracle import Case, Make, Oracle
 from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.schema import record_fields

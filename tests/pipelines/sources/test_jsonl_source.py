@@ -185,10 +185,18 @@ def test_a_row_that_is_too_long(tmp_path: Path, read, monkeypatch) -> None:
         read(write(tmp_path, lines), ["a"], SOURCE)
 
 
+def test_a_key_that_only_a_late_row_has(tmp_path: Path, read) -> None:
+    lines = b'{"b":"a"}\n' * (jsonl_source.KEY_ROWS + 5) + b'{"b":{"a":1}}\n{"b":2, "a":"late"}\n'
+    rows, _ = read(write(tmp_path, lines), ["a"], SOURCE)
+    assert rows[-1] == ("late",) and set(rows[:-1]) == {(None,)}
+    with pytest.raises(CrossDistilError, match="has no column 'a'"):
+        read(write(tmp_path, lines.replace(b'"late"', b"1").replace(b', "a"', b', "c"')), ["a"], SOURCE)
+
+
 @pytest.mark.parametrize(
     "content, says",
     [
-        (b'{"b":1}\n{"aa":2}\n', "has no column 'a' in its first 1000 rows that the configuration names; it has 'b', 'aa'"),
+        (b'{"b":1}\n{"aa":2}\n', "has no column 'a' that the configuration names; it has 'b', 'aa'"),
         (b"a,b\n1,2\n", "holds no JSON object in its first 2 lines, expected one a line"),
         (b"\n\n", "is empty; expected rows of logs"),
         (b"Obj\x01xxxx", "is an Avro file, expected JSON lines"),

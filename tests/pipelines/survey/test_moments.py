@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.checking.columns import Numbers
-from pipelines.statistics.moments import Moments
-from pipelines.statistics.quantiles import QuantileCounts
+from pipelines.survey.moments import Moments
+from pipelines.survey.quantiles import QuantileCounts
 
 
 @settings(max_examples=40, deadline=None)

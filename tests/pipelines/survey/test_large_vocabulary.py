@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 from pipelines.checking.validate import Validator
 from pipelines.encoding.records import RowEncoder
 from pipelines.sources.blocks import Block, InputRange
-from pipelines.statistics.settle import read_vocabularies, settle
-from pipelines.statistics.survey import Survey
+from pipelines.survey.settle import read_vocabularies, settle
+from pipelines.survey.survey import Survey
 from tf_crossdistil.config_file import parse_config
 
 VALUES, ROWS, BLOCK = 5_000_000, 20_000_000, 125_000

@@ -9,8 +9,8 @@ from pipelines.runs.reports import SurveyReport, write_survey
 from pipelines.runs.sink import write_file
 from pipelines.runs.storage import RunPath
 from pipelines.sources.blocks import InputRange
-from pipelines.statistics.survey import Survey
-from pipelines.statistics.vocabulary import parse_vocabulary, vocabulary_bytes
+from pipelines.survey.survey import Survey
+from pipelines.survey.vocabulary import parse_vocabulary, vocabulary_bytes
 from tf_crossdistil.config import Experiment, NumericFeature, VocabularyFeature
 from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.schema import FileEntry, NumericStatistics, PreparedData, Vocabulary

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from pipelines.checking.dead_letters import count_reasons, first_bad
 from pipelines.checking.validate import Rows
 from pipelines.sources.blocks import Block
-from pipelines.statistics.moments import Moments
-from pipelines.statistics.quantiles import QuantileCounts
-from pipelines.statistics.vocabulary import ValueCounts
+from pipelines.survey.moments import Moments
+from pipelines.survey.quantiles import QuantileCounts
+from pipelines.survey.vocabulary import ValueCounts
 from tf_crossdistil.config import SPLITS, Experiment, MultiValueFeature, NumericFeature, VocabularyFeature
 
 _TRAIN = SPLITS.index("train")

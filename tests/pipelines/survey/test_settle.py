@@ -11,8 +11,8 @@ import pytest
 from pipelines.checking.validate import Validator
 from pipelines.runs.reports import SurveyReport, read_survey
 from pipelines.sources.blocks import Block, InputRange
-from pipelines.statistics.settle import read_vocabularies, settle
-from pipelines.statistics.survey import Survey
+from pipelines.survey.settle import read_vocabularies, settle
+from pipelines.survey.survey import Survey
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.schema import Manifest, Metadata, PreparedData

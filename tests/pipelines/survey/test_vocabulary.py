@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.checking.columns import Texts
-from pipelines.statistics import vocabulary
-from pipelines.statistics.vocabulary import ValueCounts, parse_vocabulary, vocabulary_bytes
+from pipelines.survey import vocabulary
+from pipelines.survey.vocabulary import ValueCounts, parse_vocabulary, vocabulary_bytes
 from tf_crossdistil.config import CategoricalFeature
 
 TEXT = st.text(st.sampled_from("ab é\n\r日"), max_size=3)
