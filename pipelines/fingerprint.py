@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 UInt64 = NDArray[np.uint64]
@@ -38,7 +39,7 @@ def fingerprint64(values: Any) -> UInt64:
     """The unsigned 64-bit fingerprint of every value.
 
     Args:
-        values: `pa.StringArray` or `pa.BinaryArray` `[n]` without nulls.
+        values: `pa.StringArray` or `pa.BinaryArray` `[n]`, or a large one, without nulls.
 
     Returns:
         `[n]`; `fingerprint64(v) % buckets` is `tf.strings.to_hash_bucket_fast(v, buckets)`.
@@ -60,7 +61,8 @@ def _buffers(values: Any) -> tuple[Offsets, NDArray[np.uint8]]:
     _, offsets, data = values.buffers()
     if not len(values):
         return np.zeros(1, np.int64), np.zeros(0, np.uint8)
-    positions = np.frombuffer(offsets, np.int32)[values.offset : values.offset + len(values) + 1].astype(np.int64)
+    width = np.int64 if pa.types.is_large_string(values.type) or pa.types.is_large_binary(values.type) else np.int32
+    positions = np.frombuffer(offsets, width)[values.offset : values.offset + len(values) + 1].astype(np.int64)
     used = np.frombuffer(data or b"", np.uint8)[positions[0] : positions[-1]]
     return positions - positions[0], used
 

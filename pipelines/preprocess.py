@@ -25,12 +25,13 @@ from pipelines.runs.previous import compared, find_previous, open_frozen
 from pipelines.runs.progress import shown_progress
 from pipelines.runs.reports import read_reports
 from pipelines.runs.storage import run_path
+from pipelines.runs.unchanged import check_unchanged
 from pipelines.sources.blocks import Reader
 from pipelines.sources.inputs import InputInfo, find_inputs, make_reader, plan_ranges
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.config_file import load_config
 from tf_crossdistil.errors import CrossDistilError, UsageError
-from tf_crossdistil.schema import PreparedData
+from tf_crossdistil.schema import RUN_PREFIX, PreparedData
 
 _EXAMPLE = """\
 Example:
@@ -135,13 +136,21 @@ def run_job(experiment: Experiment, options: PipelineOptions, quiet: bool = Fals
     with locked(output):
         for sentence in remove_leftovers(output):
             console.print(sentence, highlight=False, soft_wrap=True)
-        run, earlier = choose_run(output, run_id(experiment, inputs, frozen, settings.global_shuffle), settings.force)
+        identity = run_id(experiment, inputs, frozen, settings.global_shuffle)
+        run, earlier = choose_run(output, identity, settings.force)
         if earlier:
             run.make_latest()
             console.print(
                 f"inputs and configuration are those of {run.directory}; nothing to do", highlight=False, soft_wrap=True
             )
             return earlier
+        if run.identity != identity and not settings.force:
+            console.print(
+                f"what there is of {output}/{RUN_PREFIX}{identity} is damaged and is made again as {run.directory}; remove it "
+                "when nothing reads it",
+                highlight=False,
+                soft_wrap=True,
+            )
         data = _make(run, experiment, inputs, frozen, options, console)
     show_prepared(data, console)
     seconds = time.monotonic() - started
@@ -158,25 +167,28 @@ def _make(
     console: Console,
 ) -> PreparedData:
     settings = options.view_as(PreprocessOptions)
-    planned = plan_ranges(_reader(experiment), inputs)
+    reader = _reader(experiment)
+    planned = plan_ranges(reader, inputs)
     previous, warnings = find_previous(run.output, run, experiment.schema_hash())
     warnings += extra_column_warnings(planned.extra_columns)
     job = Job(
         experiment=experiment,
         run=run.directory,
+        attempt=run.begin(),
         ranges=tuple(planned.ranges),
         max_bad_fraction=settings.max_bad_fraction,
         frozen=frozen.directory if frozen else None,
         global_shuffle=settings.global_shuffle,
     )
-    run.begin()
     try:
-        with shown_progress(run.directory, planned.ranges, console):
+        with shown_progress(run.directory, planned.ranges, console, settings.global_shuffle):
             run_pipeline(job, options)
+        run.check_current()
         reports = read_reports(run.directory, len(planned.ranges))
         metadata = summarize(experiment, run.identity, inputs, reports)
         metadata = metadata.model_copy(update={"global_shuffle": settings.global_shuffle, "warnings": warnings})
         metadata = compared(metadata, previous, frozen.metadata if frozen else None, settings.drift_bound)
+        check_unchanged(reader, settings.input, inputs, planned.ranges)
         return run.publish(metadata, reports)
     except BaseException:
         run.discard()

@@ -21,6 +21,7 @@ from pipelines.checking.times import is_temporal, seconds, temporal_text
 NOT_UTF8 = "\ufdd0"
 _NUMBER = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"
 _EXACT_INTEGERS = 2.0**53
+_LARGE = {pa.string(): pa.large_string(), pa.binary(): pa.large_binary()}
 
 
 def _mark(error: UnicodeError) -> tuple[str, int]:
@@ -71,8 +72,8 @@ class Texts:
         return self.values.take(pa.array(self.codes[rows]))
 
     def as_rows(self) -> Any:
-        """The text of every row, a `pa.StringArray` `[rows]`."""
-        return self.values.take(pa.array(self.codes))
+        """The text of every row, a `pa.LargeStringArray` `[rows]`: a few long values may fill gigabytes when repeated."""
+        return self.values.cast(pa.large_string()).take(pa.array(self.codes))
 
 
 @dataclass(frozen=True)
@@ -135,9 +136,13 @@ def plain(column: Any) -> Any:
 
 
 def decoded(column: Any) -> Any:
-    """A plain column without a dictionary."""
+    """A plain column without a dictionary; text that is repeated may need the large kind."""
     column = plain(column)
-    return plain(column.dictionary.take(column.indices)) if pa.types.is_dictionary(column.type) else column
+    if not pa.types.is_dictionary(column.type):
+        return column
+    values = plain(column.dictionary)
+    large = _LARGE.get(values.type)
+    return (values.cast(large) if large else values).take(column.indices)
 
 
 def is_readable(kind: Any) -> bool:
@@ -196,13 +201,17 @@ def is_text(kind: Any) -> bool:
     return any(test(kind) for test in tests)
 
 
-def _as_text(values: Any) -> Any:
+def untrimmed(values: Any) -> Any:
+    """Text or bytes as a `pa.StringArray` with white space at its ends; missing is empty, and what is not UTF-8 is marked."""
     stored = values.cast(pa.binary()).fill_null(b"")
     try:
-        texts = stored.cast(pa.string())
+        return stored.cast(pa.string())
     except pa.ArrowInvalid:
-        texts = pa.array([value.decode("utf-8", "mark_not_utf8") for value in stored.to_pylist()], pa.string())
-    return pc.ascii_trim_whitespace(texts)
+        return pa.array([value.decode("utf-8", "mark_not_utf8") for value in stored.to_pylist()], pa.string())
+
+
+def _as_text(values: Any) -> Any:
+    return pc.ascii_trim_whitespace(untrimmed(values))
 
 
 def _to_numpy(mask: Any) -> NDArray[np.bool_]:

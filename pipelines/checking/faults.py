@@ -63,3 +63,13 @@ def not_numbers(column: str, stored: Any, rows: NDArray[np.int64]) -> list[Fault
     texts = Texts.of(stored.take(pa.array(rows)))
     marked = is_not_utf8(texts.values)[texts.codes]
     return [not_utf8(column, rows[marked]), Fault("not_a_number", column, "finite numbers", rows[~marked])]
+
+
+def probability_faults(column: str, columns: Columns) -> list[Fault]:
+    """What keeps rows of a column from being probabilities."""
+    values = columns.numbers(column).values
+    outside = np.flatnonzero(np.isfinite(values) & ((values < 0) | (values > 1)))
+    return [
+        *number_faults(column, columns, required=True),
+        Fault("not_a_probability", column, "probabilities, 0 to 1", outside),
+    ]

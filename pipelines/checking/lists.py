@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.checking.columns import Columns, Numbers, Texts, decoded, is_empty, is_not_utf8, is_text
+from pipelines.checking.columns import Columns, Numbers, Texts, decoded, is_empty, is_not_utf8, is_text, untrimmed
 from pipelines.checking.faults import Fault, not_float32, not_numbers, not_utf8, wrong_type
 from tf_crossdistil.config import MultiValueFeature
 
@@ -94,11 +94,13 @@ def _divide(column: Any, delimiter: str) -> tuple[Any, NDArray[np.int64]]:
     """The elements of all rows behind one another, a `pa.Array`, and how many each row has; a single value is one element."""
     column = decoded(column)
     if is_text(column.type):
-        texts = Texts.of(column)
-        parts = pc.split_pattern(pc.if_else(pc.equal(texts.values, ""), None, texts.values), delimiter)
+        stored = column.dictionary_encode("encode")
+        # White space may be what divides; elements lose that at their own ends.
+        texts = untrimmed(stored.dictionary)
+        parts = pc.split_pattern(pc.if_else(pc.equal(pc.ascii_trim_whitespace(texts), ""), None, texts), delimiter)
         lengths = _lengths(parts)
         encoded = pa.ListArray.from_arrays(pa.array(_offsets(lengths), pa.int32()), parts.flatten().dictionary_encode())
-        column = encoded.take(pa.array(texts.codes))
+        column = encoded.take(stored.indices)
     if not _is_list(column.type):
         return column.drop_null(), column.is_valid().to_numpy(zero_copy_only=False).astype(np.int64)
     return column.flatten(), _lengths(column)

@@ -38,7 +38,7 @@ class _ByHash(Splitter):
 
     def place(self, columns: Columns) -> tuple[NDArray[np.int8], list[Fault]]:
         texts = [columns.texts(name) for name in self.columns]
-        key = pc.binary_join_element_wise(*(column.as_rows() for column in texts), _SEPARATOR)
+        key = pc.binary_join_element_wise(*(column.as_rows() for column in texts), pa.scalar(_SEPARATOR, pa.large_string()))
         position = (fingerprint64(key) >> np.uint64(11)).astype(np.float64) * 2.0**-53
         faults = [fault for name, column in zip(self.columns, texts, strict=True) for fault in text_faults(name, column)]
         return _part(position, self._bounds), faults

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.checking.columns import Columns
-from pipelines.checking.faults import Fault, number_faults, text_faults
+from pipelines.checking.faults import Fault, number_faults, probability_faults, text_faults
 from pipelines.checking.labels import read_label
 from pipelines.checking.lists import Lists, read_lists
 from pipelines.checking.split import make_splitter
@@ -62,7 +62,7 @@ class Validator:
         for name in dict.fromkeys(self._numbers):
             faults += number_faults(name, columns, required=False)
         for name in dict.fromkeys(self._truths):
-            faults += number_faults(name, columns, required=True)
+            faults += probability_faults(name, columns)
         lists = {}
         for feature in self._lists:
             lists[feature.name], wrong = read_lists(feature, columns)

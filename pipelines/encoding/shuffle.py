@@ -19,7 +19,7 @@ from typing_extensions import Self
 from pipelines.beam import CompressionTypes, FileSystems
 from pipelines.encoding.records import Group, Records
 from pipelines.runs.sink import FileWriter, GzipWriters, write_file
-from pipelines.runs.storage import WORK_DIRECTORY, RunPath
+from pipelines.runs.storage import WORK_DIRECTORY, RunPath, by_number
 from tf_crossdistil.config import SPLITS
 from tf_crossdistil.schema import FileEntry
 
@@ -91,8 +91,8 @@ class _Sink(io.RawIOBase):
         return len(content)
 
 
-def write_shard(run: RunPath, shard: int, shards: int, ranges: int, tasks: int) -> None:
-    """Writes what all ranges have dealt to a shard, permuted, one file a split and tag, and leaves their entries."""
+def write_shard(run: RunPath, shard: int, shards: int, ranges: int, tasks: int) -> int:
+    """Writes what all ranges have dealt to a shard, permuted, one file a split and tag, with their entries; gives the rows."""
     codes, records = _gather(run, shard, shards, ranges)
     draws = np.random.PCG64([_SHARDS, shard])
     with GzipWriters(run) as writers:
@@ -105,11 +105,12 @@ def write_shard(run: RunPath, shard: int, shards: int, ranges: int, tasks: int) 
                 taken = records.take(pa.array(chosen[first : first + _WRITTEN_ROWS]))
                 writer.append(memoryview(taken.buffers()[2]), len(taken))
     write_file(run, f"{WORK_DIRECTORY}/shard-{shard:05d}.json", _ENTRIES.dump_json(writers.entries))
+    return len(codes)
 
 
 def read_shards(run: RunPath) -> list[FileEntry]:
     """The files of all shards; none where records were not shuffled."""
-    paths = sorted((run / WORK_DIRECTORY).glob("shard-*.json"))
+    paths = by_number((run / WORK_DIRECTORY).glob("shard-*.json"))
     return [entry for path in paths for entry in _ENTRIES.validate_json(path.read_bytes())]
 
 

@@ -31,8 +31,8 @@ class EncodeRange(beam.DoFn):
 
     def process(self, part: InputRange, survey: SurveyReport | None) -> Iterator[int]:
         """Yields the index of `part` once its files are there; nothing when the run has failed."""
-        if survey is not None and not has_failed(self._job.run):
-            with guarded_step(self._job.run, f"encode-{part.index:05d}", f"encoding {part.path}"):
+        if survey is not None and not has_failed(self._job.run, self._job.attempt):
+            with guarded_step(self._job, f"encode-{part.index:05d}", f"encoding {part.path}"):
                 self._encode(part, survey)
                 yield part.index
 
@@ -40,7 +40,7 @@ class EncodeRange(beam.DoFn):
         if self._encoder is None:
             self._encoder = RowEncoder(self._job.experiment, read_vocabularies(self._job.run, survey))
         validator = Validator(self._job.experiment)
-        counter = RowCounter(self._job.run, "encode", part.index)
+        counter = RowCounter(self._job.run, "encode", part.index, self._job.attempt)
         rows_in, reasons, sample, tallies = 0, Counter[str](), list[str](), dict[str, Tally]()
         with ExitStack() as stack:
             writers = stack.enter_context(GzipWriters(self._job.run))
@@ -65,6 +65,8 @@ class EncodeRange(beam.DoFn):
                     sample += self._encoder.sample(rows, SAMPLE_ROWS - len(sample))
                 rows_in += block.rows
                 counter.add(block.rows, block.done)
+            # Before the files get their names: a worker that outlived its attempt must not put its own in their place.
+            counter.finish()
         report = RangeReport(
             path=part.path,
             rows_in=rows_in,
@@ -85,10 +87,12 @@ class WriteShard(beam.DoFn):
 
     def process(self, shard: int, survey: SurveyReport | None, encoded: int) -> Iterator[int]:
         """Yields `shard` once its files are there; nothing unless all ranges are `encoded`."""
-        if survey is not None and encoded == len(self._job.ranges):
-            with guarded_step(self._job.run, f"shuffle-{shard:05d}", f"shuffling shard {shard}"):
+        if survey is not None and encoded == len(self._job.ranges) and not has_failed(self._job.run, self._job.attempt):
+            with guarded_step(self._job, f"shuffle-{shard:05d}", f"shuffling shard {shard}"):
                 shards, tasks = shard_count(sum(survey.rows)), len(self._job.experiment.tasks)
-                write_shard(self._job.run, shard, shards, len(self._job.ranges), tasks)
+                counter = RowCounter(self._job.run, "shuffle", shard, self._job.attempt)
+                counter.add(write_shard(self._job.run, shard, shards, len(self._job.ranges), tasks))
+                counter.finish()
                 yield shard
 
 

@@ -4,15 +4,15 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pipelines.graph.job import Job
 from pipelines.runs.failures import recorded_failure
-from pipelines.runs.storage import RunPath
 from tf_crossdistil.errors import CrossDistilError
 
 
 @contextmanager
-def guarded_step(run: RunPath, step: str, doing: str) -> Iterator[None]:
+def guarded_step(job: Job, step: str, doing: str) -> Iterator[None]:
     """Ends the body at its first exception and leaves a sentence for the launcher; `doing` says what the body does."""
-    with recorded_failure(run, step):
+    with recorded_failure(job.run, step, job.attempt):
         try:
             yield
         except CrossDistilError:

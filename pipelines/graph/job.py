@@ -10,10 +10,14 @@ from tf_crossdistil.config import Experiment
 
 @dataclass(frozen=True)
 class Job:
-    """What every worker knows: `run` is the directory of the run, `frozen` the run whose vocabulary it takes over."""
+    """What every worker knows: `run` is the directory of the run, `frozen` the run whose vocabulary it takes over.
+
+    `attempt` is the token of the attempt at the run that the worker belongs to.
+    """
 
     experiment: Experiment
     run: RunPath
+    attempt: str
     ranges: tuple[InputRange, ...]
     max_bad_fraction: float
     frozen: RunPath | None = None

@@ -30,27 +30,28 @@ class SurveyRange(beam.DoFn):
 
     def process(self, part: InputRange) -> Iterator[int]:
         """Yields the index of `part` once its findings are there, or nothing when it cannot be read."""
-        if not has_failed(self._job.run):
-            with guarded_step(self._job.run, f"survey-{part.index:05d}", f"reading {part.path}"):
+        if not has_failed(self._job.run, self._job.attempt):
+            with guarded_step(self._job, f"survey-{part.index:05d}", f"reading {part.path}"):
                 write_file(self._job.run, _findings_path(part.index), pickle.dumps(self._survey(part)))
                 yield part.index
 
     def _survey(self, part: InputRange) -> Survey:
         validator = Validator(self._job.experiment)
-        counter = RowCounter(self._job.run, "survey", part.index)
+        counter = RowCounter(self._job.run, "survey", part.index, self._job.attempt)
         survey = Survey.empty(self._job.experiment, counts_values=self._job.frozen is None)
         survey.open_range(part.index)
         for block in make_reader(self._job.experiment.source, validator.columns).blocks(part):
             survey.add(part.index, block, validator(block.columns))
             counter.add(block.rows, block.done)
+        counter.finish()
         return survey
 
 
 def settle_or_fail(surveyed: int, job: Job) -> SurveyReport | None:
     """What the findings of all ranges settle, or None when some worker gave up or the logs cannot train."""
     report = None
-    if not has_failed(job.run):
-        with guarded_step(job.run, "settle", "settling vocabularies and statistics"):
+    if not has_failed(job.run, job.attempt):
+        with guarded_step(job, "settle", "settling vocabularies and statistics"):
             if surveyed != len(job.ranges):
                 raise CrossDistilError(
                     f"the runner surveyed {surveyed} of {len(job.ranges)} ranges and went on; use another --runner"

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import re
 import uuid
 from collections.abc import Sequence
 
 from pydantic import BaseModel
 
+from pipelines.runs.attempts import begin_attempt, is_current, is_taken_over
 from pipelines.runs.reports import Reports
 from pipelines.runs.sink import write_file
 from pipelines.runs.storage import WORK_DIRECTORY, RunPath, explained, open_prepared, remove_tree
@@ -54,6 +56,7 @@ class Run:
         self.identity = identity
         self.directory = output / f"{RUN_PREFIX}{identity}"
         self.output = output
+        self._attempt = ""
 
     @property
     def is_complete(self) -> bool:
@@ -61,33 +64,53 @@ class Run:
         return (self.directory / SUCCESS_FILE).is_file()
 
     def finished(self) -> PreparedData | None:
-        """What an earlier run has made, or None where it did not finish or its files are damaged by now."""
-        try:
-            return open_prepared(self.directory)
-        except CrossDistilError:
-            return None
-
-    def begin(self) -> None:
-        """Makes the directory, without what a run that did not finish may have left there.
+        """What an earlier run has made, or None where it did not finish or its files are damaged by now.
 
         Raises:
-            CrossDistilError: the output cannot be written.
+            CrossDistilError: its files cannot be read at the moment, which says nothing about them.
+        """
+        try:
+            return open_prepared(self.directory)
+        except CrossDistilError as error:
+            if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            return None
+
+    def begin(self) -> str:
+        """Makes the directory, without what a run that did not finish may have left, and gives the token of this attempt.
+
+        Raises:
+            CrossDistilError: the output cannot be written, or the run is complete.
         """
         with explained(self.output):
-            self._remove()
-            work = self.directory / WORK_DIRECTORY
-            work.mkdir(parents=True)
-            (work / "begun").write_bytes(b"")
+            if self.is_complete:
+                raise CrossDistilError(f"{self.directory} is complete by now, so another job has made it; run again to find it")
+            remove_tree(self.directory)
+            self._attempt = begin_attempt(self.directory)
+        return self._attempt
+
+    def check_current(self) -> None:
+        """Makes sure that the working directory still is this attempt's.
+
+        Raises:
+            CrossDistilError: another job has begun the run anew, or removed it.
+        """
+        with explained(self.output):
+            if not is_current(self.directory, self._attempt):
+                raise CrossDistilError(
+                    f"another job has begun {self.directory} anew or removed it; give every job an output of its own, or let "
+                    "jobs take turns"
+                )
 
     def discard(self) -> None:
-        """Removes what there is of the run, unless it is complete; workers that still run then fail at their next file.
+        """Removes what there is of the run, unless it is complete or another job's; workers notice and end.
 
         Raises:
             CrossDistilError: something cannot be removed; the next run in the output will try again.
         """
         with explained(self.output):
-            if not self.is_complete:
-                self._remove()
+            if not self.is_complete and not is_taken_over(self.directory, self._attempt):
+                remove_tree(self.directory)
 
     def publish(self, metadata: Metadata, reports: Reports) -> PreparedData:
         """Writes sample, metadata and manifest, and last `_SUCCESS` and `LATEST`.
@@ -121,11 +144,6 @@ class Run:
                 aside.unlink(missing_ok=True)
                 raise
 
-    def _remove(self) -> None:
-        # A run that is taken apart must not look complete.
-        (self.directory / SUCCESS_FILE).unlink(missing_ok=True)
-        remove_tree(self.directory)
-
 
 ASIDE_PREFIX = f".{LATEST_FILE}."
 
@@ -133,17 +151,29 @@ ASIDE_PREFIX = f".{LATEST_FILE}."
 def choose_run(output: RunPath, identity: str, force: bool) -> tuple[Run, PreparedData | None]:
     """The run to make, and what it holds if it need not be made.
 
-    With `force` a run is made beside the complete ones of the same identity, as `<id>-2` and so on, and theirs are kept.
+    Complete runs of the same identity are kept, also damaged ones, which training may be reading: with `force`, or where all
+    are damaged, one is made beside them, as `<id>-2` and so on.
+
+    Raises:
+        CrossDistilError: the output cannot be read.
     """
-    complete: list[Run] = []
-    candidate = Run(output, identity)
-    while candidate.is_complete:
-        complete.append(candidate)
-        candidate = Run(output, f"{identity}-{len(complete) + 1}")
-    for run in reversed(complete):
-        if data := run.finished():
-            return (candidate, None) if force else (run, data)
-    return Run(output, identity), None
+    complete = _complete_runs(output, identity)
+    for number in sorted(complete, reverse=True):
+        if not force and (data := complete[number].finished()):
+            return complete[number], data
+    return Run(output, f"{identity}-{max(complete) + 1}" if complete else identity), None
+
+
+def _complete_runs(output: RunPath, identity: str) -> dict[int, Run]:
+    runs = {}
+    try:
+        for mark in output.glob(f"{RUN_PREFIX}{identity}*/{SUCCESS_FILE}"):
+            name = mark.parent.name.removeprefix(RUN_PREFIX)
+            if found := re.fullmatch(rf"{identity}(?:-(\d+))?", name):
+                runs[int(found[1] or 1)] = Run(output, name)
+    except OSError as error:
+        raise CrossDistilError(f"cannot read {output}: {error.strerror or error}; run again") from error
+    return runs
 
 
 def latest_run(output: RunPath) -> str | None:

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from pipelines.encoding.shuffle import read_shards
 from pipelines.encoding.tally import Tally
 from pipelines.runs.sink import write_file
-from pipelines.runs.storage import WORK_DIRECTORY, RunPath
+from pipelines.runs.storage import WORK_DIRECTORY, RunPath, by_number
 from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.schema import FileEntry, NumericStatistics, Vocabulary
 
@@ -72,7 +72,8 @@ def write_range(run: RunPath, index: int, report: RangeReport) -> None:
 
 def read_ranges(run: RunPath) -> list[RangeReport]:
     """The reports of all ranges that were encoded, in order."""
-    return [RangeReport.model_validate_json(path.read_bytes()) for path in sorted((run / WORK_DIRECTORY).glob("range-*.json"))]
+    paths = by_number((run / WORK_DIRECTORY).glob("range-*.json"))
+    return [RangeReport.model_validate_json(path.read_bytes()) for path in paths]
 
 
 def read_reports(run: RunPath, ranges: int) -> Reports:

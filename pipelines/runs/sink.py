@@ -1,7 +1,8 @@
 """Files of a run, written whole or not at all, with the same bytes every time.
 
 A file is written in the run's working directory and takes its place when it is whole. The working directory is made once, by
-the launcher: a worker that outlives its run, or the publication of it, cannot write any more.
+the launcher: a worker that outlives its run, or the publication of it, cannot write any more. An object store would take the
+file, so that workers there ask whether their attempt goes on (see `attempts`).
 """
 
 import contextlib

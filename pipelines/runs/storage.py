@@ -4,7 +4,7 @@ import errno
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -18,6 +18,7 @@ from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.schema import PreparedData
 
 WORK_DIRECTORY = "work"
+_DIGITS = 20
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _REMOVALS = 5
 _PIECE_BYTES = 1 << 20
@@ -89,8 +90,14 @@ class BeamPath:
     def open(self, mode: str) -> Any:
         """The file as a stream, for reading (`rb`) or writing (`wb`)."""
         action = {"rb": FileSystems.open, "wb": FileSystems.create}[mode]
-        with _as_os_error():
-            return _Stream(action(self.text, compression_type=CompressionTypes.UNCOMPRESSED))
+        try:
+            with _as_os_error():
+                return _Stream(action(self.text, compression_type=CompressionTypes.UNCOMPRESSED))
+        except OSError as error:
+            # Beam's error does not say whether there is no such file or it could not be reached.
+            if mode == "rb" and self._stored() is None:
+                raise FileNotFoundError(errno.ENOENT, "No such file", self.text) from error
+            raise
 
     def read_bytes(self) -> bytes:
         """What the file holds."""
@@ -213,6 +220,11 @@ def open_prepared(directory: RunPath) -> PreparedData:
         return PreparedData.open(cast(Path, directory))
     except OSError as error:
         raise CrossDistilError(f"cannot read {directory}: {error.strerror or error}") from error
+
+
+def by_number(paths: Iterable[RunPath]) -> list[RunPath]:
+    """The files in the order of the numbers in their names, however many digits those have."""
+    return sorted(paths, key=lambda path: re.sub(r"\d+", lambda digits: digits[0].zfill(_DIGITS), path.name))
 
 
 def remove_tree(directory: RunPath) -> None:

@@ -18,6 +18,7 @@ RANGE_BYTES = 64 << 20
 BLOCK_ROWS = 32_768
 BLOCK_BYTES = 8 << 20
 _SYNC_BYTES = 16
+_MOST_DONE = 0.999
 _EXPECTED = "an Avro file"
 
 _TYPES = {
@@ -111,8 +112,8 @@ class _Part(io.RawIOBase):
 
     @property
     def done(self) -> float:
-        """The share of the range that has been read."""
-        return 1 - self._left / max(self._size, 1)
+        """The share of the range that has been read; less than 1, as rows of the last bytes may come in several blocks."""
+        return min(1 - self._left / max(self._size, 1), _MOST_DONE)
 
     @property
     def size(self) -> int:

@@ -44,7 +44,7 @@ class RejectedRow:
 class Block:
     """Some rows in columns: `columns` `pa.Array` `[rows]` by name, `positions` `[rows]` counts from 0 in the range.
 
-    `done` is the share of the range, 0 to 1, that is read with this block.
+    `done` is about the share of the range that is read with this block, 0 to 1; 1 only where no block follows.
     """
 
     columns: dict[str, Any]
@@ -90,7 +90,7 @@ class Reader(ABC):
 
     @abstractmethod
     def plan(self, path: str) -> FilePlan:
-        """Checks that a file can be read and has the columns, and divides it into ranges, at least one.
+        """Checks that a file can be read and has the columns, and divides it into ranges, at least one; any thread may call it.
 
         Raises:
             CrossDistilError: the file is empty, damaged, of another format or lacks a column.

@@ -53,9 +53,9 @@ class CsvReader(Reader):
         """The rows at `position` and after it; memory for long rows is taken only where there are any."""
         try:
             for block in self._parse(part, block_bytes):
-                new = block.since(position)
-                position += new.rows
-                yield new
+                if (new := block.since(position)).rows:
+                    position += new.rows
+                    yield new
         except RowTooLongError:
             if block_bytes >= LARGEST_ROW_BYTES:
                 raise
@@ -72,17 +72,19 @@ class CsvReader(Reader):
         with open_text(part.path, _EXPECTED) as text, _explained(part.path):
             names, _ = self._read_header(part.path, text.stream)
             clean = CleanText(text, part, BLOCK_BYTES)
-            if clean.at_end:
+            if not clean.skip_blank_lines():
                 return
             position = 0
-            for batch in self._batches(clean, names, block_bytes, reject):
+            for index, batch in enumerate(self._batches(clean, names, block_bytes, reject)):
                 end = position + batch.num_rows
                 bad = []
                 while rejected and rejected[0].position < end:
                     bad.append(rejected.pop(0))
                     end += 1
                 positions = np.delete(np.arange(position, end), [row.position - position for row in bad])
-                yield Block(dict(zip(batch.schema.names, batch.columns, strict=True)), positions, bad, clean.done)
+                # Arrow makes one batch of what it gets with one read.
+                done = clean.done_with(index)
+                yield Block(dict(zip(batch.schema.names, batch.columns, strict=True)), positions, bad, done)
                 position = end
             if rejected:
                 nothing = pa.array([], pa.string())

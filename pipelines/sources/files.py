@@ -4,10 +4,12 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from pipelines.beam import BeamIOError, CompressionTypes, FileSystems
@@ -65,7 +67,7 @@ class TextFile:
 
 
 def find_files(pattern: str) -> list[InputInfo]:
-    """The files that a path or pattern matches.
+    """The files that a path or pattern matches, local ones by their absolute path.
 
     Raises:
         CrossDistilError: there is none, one is empty, or they cannot be listed.
@@ -79,7 +81,7 @@ def find_files(pattern: str) -> list[InputInfo]:
     for file in matched:
         if not file.size_in_bytes:
             raise CrossDistilError(f"{file.path} is empty; expected rows of logs")
-    return [InputInfo(file.path, file.size_in_bytes, file.last_updated_in_seconds or 0.0) for file in matched]
+    return [InputInfo(_one_name(file.path), file.size_in_bytes, file.last_updated_in_seconds or 0.0) for file in matched]
 
 
 def open_stored(path: str) -> Any:
@@ -140,6 +142,12 @@ def wrong_format(path: str, expected: str, error: Exception) -> CrossDistilError
     return CrossDistilError(
         f"{path} is not {expected}, it looks like {found}; set source.format to what the file is, or copy it again"
     )
+
+
+def _one_name(path: str) -> str:
+    """The same name for a local file however it is spelled."""
+    # Links are not followed: stores by content lead two files of the same rows to one place.
+    return path if FileSystems.get_scheme(path) else os.path.normpath(Path(path).absolute())
 
 
 def _not_text(head: bytes) -> str | None:

@@ -1,6 +1,7 @@
 """Inputs: which they are, which reader takes them, and how they are divided among workers."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from pipelines.sources.avro_source import AvroReader
@@ -13,6 +14,9 @@ from pipelines.sources.parquet_source import ParquetReader
 from tf_crossdistil.config import Source
 
 __all__ = ["READERS", "InputInfo", "Planned", "find_inputs", "make_reader", "plan_ranges"]
+
+# Planning mostly waits for storage.
+_PLANNING_THREADS = 16
 
 READERS: dict[str, Callable[[Source, Sequence[str]], Reader]] = {
     "avro": AvroReader,
@@ -47,15 +51,16 @@ def find_inputs(reader: Reader, patterns: Sequence[str]) -> list[InputInfo]:
 
 
 def plan_ranges(reader: Reader, inputs: Sequence[InputInfo]) -> Planned:
-    """The ranges of all inputs, numbered, and their extra columns.
+    """The ranges of all inputs, numbered, and their extra columns; many inputs are looked at side by side.
 
     Raises:
-        CrossDistilError: an input cannot be read or lacks a column.
+        CrossDistilError: an input cannot be read or lacks a column; the first one of those is named.
     """
     ranges: list[InputRange] = []
     extra = {}
-    for info in inputs:
-        plan = reader.plan(info.path)
+    with ThreadPoolExecutor(_PLANNING_THREADS) as pool:
+        plans = list(pool.map(reader.plan, [info.path for info in inputs]))
+    for info, plan in zip(inputs, plans, strict=True):
         ranges += [replace(part, index=len(ranges) + index) for index, part in enumerate(plan.ranges)]
         if unread := [name for name in plan.columns if name not in reader.columns]:
             extra[info.path] = unread

@@ -109,16 +109,15 @@ class JsonlReader(Reader):
             if guess is None:
                 return None
             # Text that looks like a date is text. The guess itself is not used: lists in it may not be well-formed.
-            wanted = [(name, _stays(guess.schema.field(name).type)) for name in self.columns if name in guess.schema.names]
-            self._schema = pa.schema(wanted)
+            known = {field.name: _stays(field.type) for field in guess.schema}
+            # A value in a column of nulls is refused, so that a key that only later blocks have is not passed over.
+            self._schema = pa.schema([(name, known.get(name, pa.null())) for name in self.columns])
             table = self._read_with(lines, self._schema)
         if table is None or len(table) != lines.count(b"\n") + (not lines.endswith(b"\n")):
             return None
-        found = {name: table[name] for name in self.columns if name in table.schema.names}
-        if not all(_is_exact(column) for column in found.values()):
+        if not all(_is_exact(table[name]) for name in self.columns):
             return None
-        missing = pa.nulls(len(table), pa.string())
-        return {name: _without_booleans(found[name].combine_chunks()) if name in found else missing for name in self.columns}
+        return {name: _without_booleans(table[name].combine_chunks()) for name in self.columns}
 
     def _read_with(self, lines: bytes, schema: Any) -> Any:
         options = pyarrow.json.ParseOptions(

@@ -1,7 +1,7 @@
 """Parquet files as blocks of columns."""
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ class ParquetReader(Reader):
         return FilePlan(ranges, names)
 
     def blocks(self, part: InputRange) -> Iterator[Block]:
-        """The rows of a range in blocks of `BLOCK_ROWS`, fewer where rows are long; none is ever rejected."""
+        """The rows of a range in blocks of `BLOCK_ROWS`, fewer where rows are long or hold lists; none is ever rejected."""
         indexes = list(range(part.first, part.last or 0))
         with _open(part.path) as file:
             groups = [file.metadata.row_group(index) for index in indexes]
@@ -53,9 +53,10 @@ class ParquetReader(Reader):
         position = 0
         try:
             with _open(part.path, alike) as file:
-                for batch in file.iter_batches(
+                batches = file.iter_batches(
                     self._rows_a_block(groups), row_groups=indexes, columns=self.columns, use_threads=False
-                ):
+                )
+                for batch in chain.from_iterable(map(_bounded, batches)):
                     columns = dict(zip(batch.schema.names, batch.columns, strict=True))
                     positions = np.arange(position, position + batch.num_rows)
                     position += batch.num_rows
@@ -74,11 +75,13 @@ class ParquetReader(Reader):
         return sum(chunk.total_compressed_size for chunk in self._chunks(group))
 
     def _rows_a_block(self, groups: Sequence[Any]) -> int:
-        longest = max((self._plain_bytes(group) / max(group.num_rows, 1) for group in groups), default=0)
-        return max(1, min(BLOCK_ROWS, int(BLOCK_BYTES / max(longest, 1))))
-
-    def _plain_bytes(self, group: Any) -> int:
-        return sum(chunk.total_uncompressed_size for chunk in self._chunks(group))
+        """How many rows to read at a time, so that neither their bytes nor the elements of a list are too many."""
+        rows = float(BLOCK_ROWS)
+        for group in filter(lambda group: group.num_rows, groups):
+            plain_bytes = sum(chunk.total_uncompressed_size for chunk in self._chunks(group))
+            elements = max(chunk.num_values for chunk in self._chunks(group))
+            rows = min(rows, BLOCK_BYTES * group.num_rows / max(plain_bytes, 1), BLOCK_ROWS * group.num_rows / elements)
+        return max(1, int(rows))
 
     def _repetitive_texts(self, schema: Any, groups: Sequence[Any]) -> list[str]:
         """The columns of text that are stored as indexes into small dictionaries, and can be handed on as such."""
@@ -90,6 +93,18 @@ class ParquetReader(Reader):
             if not chunk.has_dictionary_page or chunk.total_uncompressed_size >= _LENGTH_BYTES * chunk.num_values
         }
         return [name for name in texts if name not in plain]
+
+
+def _bounded(batch: Any) -> Iterator[Any]:
+    """A batch in parts of at most `BLOCK_BYTES`, or of one row: texts that are stored as indexes grow when they are read."""
+    # A dictionary belongs to every part.
+    size = sum(getattr(column, "indices", column).nbytes for column in batch.columns)
+    if size <= BLOCK_BYTES or batch.num_rows == 1:
+        yield batch
+        return
+    half = batch.num_rows // 2
+    yield from _bounded(batch[:half])
+    yield from _bounded(batch[half:])
 
 
 def _is_text(kind: Any) -> bool:

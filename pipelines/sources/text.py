@@ -11,6 +11,8 @@ from pipelines.sources.files import TextFile
 from tf_crossdistil.errors import CrossDistilError
 
 LARGEST_ROW_BYTES = 64 << 20
+# A parser may hold more rows when all bytes are read.
+_MOST_DONE = 0.999
 
 
 def divide_text(path: str, text: TextFile, start: int, goal: int) -> list[InputRange]:
@@ -72,20 +74,28 @@ class CleanText(io.RawIOBase):
         self._left = float("inf") if part.last is None else part.last - part.first
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors)
         self._ready = b""
+        self._shares: list[float] = []
         text.stream.seek(part.first)
         self._fill(chunk_bytes)
 
-    @property
-    def at_end(self) -> bool:
-        """Whether there is nothing but white space left, which a parser takes for a missing header."""
-        return self._left == 0 and not self._ready.strip()
+    def skip_blank_lines(self) -> bool:
+        """Passes over line ends; whether anything is left, without which a parser complains."""
+        while not (rest := self._ready.lstrip(b"\r\n")) and self._left:
+            self._ready = b""
+            self._fill(self._chunk_bytes)
+        self._ready = rest
+        return bool(rest)
 
     @property
     def done(self) -> float:
-        """The share of the range, in stored bytes, that has been read."""
+        """The share of the range, in stored bytes, that has been read; less than 1."""
         if self._part.last is None:
-            return self._text.stored.tell() / self._text.size
-        return 1 - self._left / max(self._part.last - self._part.first, 1)
+            return min(self._text.stored.tell() / self._text.size, _MOST_DONE)
+        return min(1 - self._left / max(self._part.last - self._part.first, 1), _MOST_DONE)
+
+    def done_with(self, index: int) -> float:
+        """The share of the range that had been read with call `index` of `read`, for a parser that reads ahead."""
+        return self._shares[min(index, len(self._shares) - 1)]
 
     def readable(self) -> bool:
         """True, as for every source."""
@@ -96,6 +106,7 @@ class CleanText(io.RawIOBase):
         while len(self._ready) < size and self._left:
             self._fill(size)
         result, self._ready = self._ready[:size], self._ready[size:]
+        self._shares.append(self.done)
         return result
 
     def read_lines(self) -> bytes:

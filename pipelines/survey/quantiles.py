@@ -33,13 +33,16 @@ class QuantileCounts:
     def boundaries(self, buckets: int) -> list[float]:
         """The values above which the equally filled `buckets` but the first begin, ascending, each once; none without values.
 
-        Boundary k is the value at position `k * count // buckets` of all values in order.
+        Boundary k is the value at position `k * count // buckets` of all values in order, or the second least if that is the
+        least. A single value has none.
         """
         keys, counts = self._totals()
         ends = np.cumsum(counts)
         total = int(counts.sum())
         positions = [bucket * total // buckets for bucket in range(1, buckets)] if total else []
-        chosen = np.unique(keys[np.searchsorted(ends, positions, side="right")])
+        # The least value divides nothing: where it alone fills buckets, the next one begins the bucket above them.
+        found = np.maximum(np.searchsorted(ends, positions, side="right"), 1)
+        chosen = keys[np.unique(found[found < len(keys)])]
         magnitudes = (np.abs(chosen) << _DROPPED_BITS).view(np.float32)
         return np.where(chosen < 0, -magnitudes, magnitudes).astype(np.float64).tolist()
 

@@ -130,7 +130,7 @@ def test_the_order_tells_nothing_of_the_input(plain: PreparedData, shuffled: Pre
 
 
 def test_shards_that_get_lost_are_noticed(make: Callable[..., PreparedData], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encode, "write_shard", lambda *_: None)
+    monkeypatch.setattr(encode, "write_shard", lambda *_: 0)
     with pytest.raises(CrossDistilError, match="shuffled 0 of 24000"):
         make(global_shuffle=True)
 

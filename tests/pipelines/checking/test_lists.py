@@ -37,6 +37,14 @@ def read(column: Any, **options: Any) -> list[list[str]]:
     return by_row(lists)
 
 
+def test_a_delimiter_of_white_space() -> None:
+    assert read(pa.array(["7, ", "a, b", "  "]), delimiter=", ") == [["7"], ["a", "b"], []]
+    weighted = Columns({"tags": pa.array(["\ta\tb"]), "w": pa.array(["9\t1\t2"])})
+    lists, faults = read_lists(feature(delimiter="\t", weights="w"), weighted)
+    assert by_row(lists) == [["a", "b"]] and lists.weights is not None
+    assert lists.weights.tolist() == [1, 2] and not any(len(fault.rows) for fault in faults)
+
+
 @pytest.mark.parametrize(
     "column, expected",
     [

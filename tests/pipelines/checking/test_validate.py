@@ -73,6 +73,13 @@ def test_required_numbers_may_not_be_missing(experiment: Make) -> None:
     assert rows.good.tolist() == [False, False, True]
 
 
+def test_a_truth_is_a_probability(experiment: Make) -> None:
+    config = experiment(tasks=[{"name": "t", "column": "t", "truth": "p"}])
+    block, rows = check(config, {"user": ["u"] * 5, "t": ["1"] * 5, "p": ["0", "1", "1.01", "-1e-9", "1e300"]})
+    found = [(letter.position, letter.reason) for letter in dead_letters(block, rows)]
+    assert found == [(2, "not_a_probability"), (3, "not_a_probability"), (4, "not_a_probability")]
+
+
 def test_the_first_fault_of_a_row_is_told_with_column_and_value(experiment: Make) -> None:
     block, rows = check(experiment(), {"user": [b"\xff", b"u", b"u"], "finish": ["7", "7", "1"], "like": ["", "", "0"]})
     block.rejected.append(RejectedRow(9, "a row must have 3 fields; received 1", "x"))

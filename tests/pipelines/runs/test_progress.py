@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from pipelines.encoding.shuffle import SHARD_ROWS
 from pipelines.runs import progress
 from pipelines.runs.manifest import Run
 from pipelines.runs.progress import Counts, Done, RowCounter, shown_progress, time_left
@@ -27,11 +28,32 @@ def test_the_share_done_goes_by_weight(run: Path) -> None:
     large, small = RowCounter(run, "survey", 0), RowCounter(run, "survey", 1)
     large.add(100, 0.25)
     large.add(100, 0.5)
-    small.add(10, 1.0)
+    small.add(10, 0.99999)
+    assert counts.read("survey") == Done(210, 0.5 * 0.75 + 0.9999 * 0.25)
+    small.finish()
     assert counts.read("survey") == Done(210, 0.625)
     assert counts.read("encode") == Done(0, 0.0)
     large.add(100, 1.0)
+    assert counts.read("survey").share < 1, "a range may go on though its reader takes it for read"
+    large.finish()
     assert counts.read("survey") == counts.read("survey") == Done(310, 1.0)
+
+
+def test_a_shuffle_is_one_more_step(run: Path) -> None:
+    for part in RANGES:
+        counter = RowCounter(run, "encode", part.index)
+        counter.add(SHARD_ROWS)
+        counter.finish()
+    shard = RowCounter(run, "shuffle", 1)
+    shard.add(SHARD_ROWS - 7)
+    assert Counts(run, RANGES).read_all(shuffles=True)["shuffle"] == Done(SHARD_ROWS - 7, 0.0)
+    shard.finish()
+    assert Counts(run, RANGES).read_all(shuffles=True) == {
+        "survey": Done(0, 0.0),
+        "encode": Done(2 * SHARD_ROWS, 1.0),
+        "shuffle": Done(SHARD_ROWS - 7, 0.5),
+    }
+    assert list(Counts(run, RANGES).read_all(shuffles=False)) == ["survey", "encode"]
 
 
 @pytest.mark.parametrize("content", ["", "12", "12 x"])
@@ -55,6 +77,7 @@ def show(run: Path, terminal: bool) -> str:
                 for done in (0.5, 1.0):
                     counter.add(1000, done)
                     time.sleep(0.05)
+                counter.finish()
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 

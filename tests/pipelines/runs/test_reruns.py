@@ -1,5 +1,6 @@
 """Preparing again what an earlier run has made, left unfinished, or made before it was damaged."""
 
+import errno
 import gzip
 import shutil
 from collections.abc import Callable, Iterator
@@ -10,8 +11,12 @@ import pytest
 
 from pipelines.pipeline import run_pipeline
 from pipelines.preprocess import prepare
+from pipelines.runs.failures import has_failed, recorded_failure
 from pipelines.runs.manifest import Run
+from pipelines.runs.progress import RowCounter
+from pipelines.runs.reports import RangeReport, read_ranges, write_range
 from tf_crossdistil.config import Experiment
+from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.schema import PreparedData
 
 Prepare = Callable[..., PreparedData]
@@ -77,7 +82,7 @@ def test_what_a_killed_run_left_is_removed_first(
     ],
     ids=["metadata", "manifest", "missing file", "shorter file"],
 )
-def test_a_damaged_run_is_made_again(
+def test_a_damaged_run_is_made_again_beside_it(
     damage: Callable[[Path], object],
     published: PreparedData,
     data: PreparedData,
@@ -86,9 +91,92 @@ def test_a_damaged_run_is_made_again(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     damage(data.directory)
-    prepare_into(tmp_path)
-    assert "nothing to do" not in capsys.readouterr().err
-    assert contents(tmp_path) == contents(published.directory.parent)
+    before = contents(data.directory)
+    identity = published.metadata.run
+    made = prepare_into(tmp_path)
+    assert f"run={identity} is damaged and is made again as {tmp_path}/run={identity}-2" in capsys.readouterr().err
+    assert PreparedData.open(tmp_path) == made and made.directory.name == f"run={identity}-2"
+    assert made.metadata == published.metadata.model_copy(update={"run": f"{identity}-2"})
+    assert {path: content for path, content in contents(made.directory).items() if "json" not in path} == {
+        path: content for path, content in contents(published.directory).items() if "json" not in path
+    }
+    assert contents(data.directory) == before
+    assert prepare_into(tmp_path) == made
+    assert "nothing to do" in capsys.readouterr().err
+
+
+def test_a_damaged_run_stays_the_latest_until_another_is_whole(
+    data: PreparedData, prepare_into: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (data.directory / "vocabulary" / "user.txt").unlink()
+    before = contents(tmp_path)
+    monkeypatch.setattr("pipelines.preprocess.run_pipeline", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        prepare_into(tmp_path)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("file", ["metadata.json", "manifest.json"])
+def test_a_run_that_cannot_be_read_for_a_moment_is_no_damaged_one(
+    file: str, data: PreparedData, prepare_into: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = contents(tmp_path)
+    read = Path.read_bytes
+
+    def fail(path: Path) -> bytes:
+        if path.name == file:
+            raise OSError(errno.EIO, "Input/output error")
+        return read(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", fail)
+        with pytest.raises(CrossDistilError, match=f"cannot read .*{file}: Input/output error"):
+            prepare_into(tmp_path)
+    assert contents(tmp_path) == before
+    assert prepare_into(tmp_path) == data
+
+
+def test_a_complete_run_is_never_begun_anew(data: PreparedData, tmp_path: Path) -> None:
+    before = contents(tmp_path)
+    with pytest.raises(CrossDistilError, match="is complete by now"):
+        Run(tmp_path, data.metadata.run).begin()
+    assert contents(tmp_path) == before
+
+
+def test_the_newest_is_found_when_older_ones_were_removed(data: PreparedData, prepare_into: Prepare, tmp_path: Path) -> None:
+    second = prepare_into(tmp_path, force=True)
+    shutil.rmtree(data.directory)
+    assert prepare_into(tmp_path) == second
+    assert prepare_into(tmp_path, force=True).metadata.run == f"{data.metadata.run}-3"
+
+
+def test_an_attempt_that_was_given_up_leaves_the_next_alone(tmp_path: Path) -> None:
+    dead, living = Run(tmp_path, "0"), Run(tmp_path, "0")
+    token = dead.begin()
+    living.begin()
+    before = contents(tmp_path)
+    assert has_failed(dead.directory, token) and not has_failed(living.directory)
+    with recorded_failure(dead.directory, "encode-00000", token):
+        RowCounter(dead.directory, "encode", 0, token).add(1)
+    with pytest.raises(CrossDistilError, match=r"begun .* anew"):
+        dead.check_current()
+    dead.discard()
+    assert contents(tmp_path) == before
+    living.check_current()
+    living.discard()
+    assert not contents(tmp_path)
+
+
+def test_reports_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    Run(tmp_path, "0").begin()
+    numbers = [100_000, 99_998, 7, 1_000_000]
+    for number in numbers:
+        write_range(
+            tmp_path / "run=0",
+            number,
+            RangeReport(path=f"{number}.csv", rows_in=0, dead_letters={}, files=[], sample=[], tallies={}),
+        )
+    assert [report.path for report in read_ranges(tmp_path / "run=0")] == [f"{number}.csv" for number in sorted(numbers)]
 
 
 def test_force_makes_it_again_beside_the_published_one(

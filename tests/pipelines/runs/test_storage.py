@@ -8,12 +8,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileMetadata, FileSystem
 
+from pipelines.pipeline import run_pipeline
 from pipelines.preprocess import main, prepare
+from pipelines.runs import progress
+from pipelines.runs.failures import has_failed, recorded_failure
 from pipelines.runs.manifest import Run
 from pipelines.runs.progress import RowCounter
 from pipelines.runs.sink import GzipWriters
@@ -198,13 +202,59 @@ def test_what_is_not_there_is_one_sentence(output: PreparedData, path: str) -> N
 
 
 def test_a_lost_object_is_noticed_and_made_again(output: PreparedData, experiment: Callable[..., Experiment]) -> None:
-    whole = below("store://bucket/data")
+    whole = below(str(output.directory))
     lost = next(path for path in ObjectStore.objects if "part-" in path)
     del ObjectStore.objects[lost]
+    del whole[lost.removeprefix(f"{output.directory}/")]
     with pytest.raises(CrossDistilError, match=f"{lost} is missing"):
         open_prepared(run_path("store://bucket/data"))
-    prepare(experiment(), ["store://logs/day=1/a.csv"], "store://bucket/data", quiet=True)
-    assert below("store://bucket/data") == whole
+    made = prepare(experiment(), ["store://logs/day=1/a.csv"], "store://bucket/data", quiet=True)
+    assert below(str(output.directory)) == whole
+    assert made.directory.name == f"{output.directory.name}-2" and open_prepared(run_path("store://bucket/data")) == made
+    assert lost.removeprefix(f"{output.directory}/") in below(str(made.directory))
+
+
+@pytest.mark.parametrize("file", ["metadata.json", "part-00000.tfrecord.gz"])
+def test_a_store_that_does_not_answer_is_no_damage(
+    file: str, output: PreparedData, experiment: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = dict(ObjectStore.objects)
+    usual: dict[str, Callable[..., Any]] = {"open": ObjectStore.open, "_list": ObjectStore._list}
+
+    def refuse(name: str) -> Callable[..., Any]:
+        def call(self: ObjectStore, path: str, *rest: Any) -> Any:
+            if path.endswith(file) or (name == "_list" and "tag=" in path):
+                raise RuntimeError("503 try again later")
+            return usual[name](self, path, *rest)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ObjectStore, *(("open", refuse("open")) if file == "metadata.json" else ("_list", refuse("_list"))))
+        with pytest.raises(CrossDistilError, match="cannot read store://bucket/data/run="):
+            prepare(experiment(), ["store://logs/day=1/a.csv"], "store://bucket/data", quiet=True)
+    assert ObjectStore.objects == before
+
+
+def test_a_lost_document_is_damage(output: PreparedData, experiment: Callable[..., Experiment]) -> None:
+    del ObjectStore.objects[f"{output.directory}/metadata.json"]
+    made = prepare(experiment(), ["store://logs/day=1/a.csv"], "store://bucket/data", quiet=True)
+    assert made.directory.name == f"{output.directory.name}-2"
+
+
+def test_a_worker_of_a_run_taken_away_notices(store: dict[str, Any]) -> None:
+    """Nothing else would tell it: whatever the name, a store takes the object."""
+    run = Run(run_path("store://bucket/data"), "0")
+    token = run.begin()
+    counter = RowCounter(run.directory, "encode", 0, token)
+    run.discard()
+    assert has_failed(run.directory, token)
+    with recorded_failure(run.directory, "encode-00000", token), GzipWriters(run.directory) as writers:
+        writers.open("train/tag=0/part-00000.tfrecord.gz", "train", "0").append(b"late", 1)
+        counter.add(1)
+        counter.finish()
+        raise AssertionError("the worker went on")
+    assert not below("store://bucket")
 
 
 def test_a_full_store_publishes_nothing(
@@ -235,6 +285,22 @@ def test_unfinished_runs_of_others_are_left_until_they_are_old(
     assert open_prepared(run_path("store://bucket/data")) == output
 
 
+def test_a_job_whose_run_another_begins_anew_leaves_it_to_the_other(
+    store: dict[str, Any], experiment: Callable[..., Experiment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: dict[str, Any] = {}
+
+    def run_too_late(job: Any, options: Any) -> None:
+        Run(run_path("store://bucket/data"), job.run.name.removeprefix("run=")).begin()
+        begun.update(store)
+        run_pipeline(job, options)
+
+    monkeypatch.setattr("pipelines.preprocess.run_pipeline", run_too_late)
+    with pytest.raises(CrossDistilError, match="another job has begun store://bucket/data/run="):
+        prepare(experiment(), ["store://logs/day=1/a.csv"], "store://bucket/data", global_shuffle=True, quiet=True)
+    assert store == begun and below("store://bucket/data")
+
+
 def test_a_failed_attempt_leaves_the_file_of_another_attempt(store: dict[str, Any]) -> None:
     run = Run(run_path("store://bucket/data"), "0")
     run.begin()
@@ -248,16 +314,21 @@ def test_a_failed_attempt_leaves_the_file_of_another_attempt(store: dict[str, An
     assert below(str(run.directory)) == whole
 
 
-def test_progress_is_noted_now_and_then_and_at_the_end(store: dict[str, Any]) -> None:
+def test_progress_is_noted_now_and_then_and_at_the_end(store: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(run_path("store://bucket/data"), "0")
-    counter = RowCounter(run.directory, "encode", 3)
+    counter = RowCounter(run.directory, "encode", 3, run.begin())
     note = f"{run.directory}/work/encode-00003.rows"
-    counter.add(5, 0.25)
-    first = ObjectStore.objects[note]
-    counter.add(5, 0.5)
-    assert ObjectStore.objects[note] is first, "an object store allows about one write a second"
-    counter.add(5, 1.0)
-    assert ObjectStore.objects[note][0] == b"15 1.0000\n"
+    clock = [time.monotonic()]
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    notes = []
+    for done in (0.25, 0.5, 0.99, 1.0, 1.0):
+        clock[0] += 4.0
+        counter.add(5, done)
+        notes.append(ObjectStore.objects.get(note))
+    assert notes[0] is notes[1] is None and notes[2] is notes[3] is notes[4], "a store allows about one write a second"
+    assert notes[2] and notes[2][0] == b"15 0.9900\n"
+    counter.finish()
+    assert ObjectStore.objects[note][0] == b"25 1.0000\n"
 
 
 @pytest.mark.parametrize("path, says", [("nowhere://x/y", "no file system"), ("store://x/*", r"holds '\*'")])

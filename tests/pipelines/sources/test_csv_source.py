@@ -46,6 +46,9 @@ def write(request: pytest.FixtureRequest, tmp_path: Path):
         (b"\xef\xbb\xbfa,b,c\n1,2,3\n", [("3", "1")], []),
         (b"a,b,c\n", [], []),
         (b"\n\na,b,c\n\n1,2,3\n\n", [("3", "1")], []),
+        (b"a,b,c\n\r\n\n", [], []),
+        (b"a,b,c\n \n\t\n", [], [" ", "\t"]),
+        (b"a,b,c\n1,2,3\n \n", [("3", "1")], [" "]),
         (b' a , "b" ,c\n007,NA,null\n', [("null", "007")], []),
         (b'a,b,c\n"x,""y""\nz",2,3\n', [("3", 'x,"y"\nz')], []),
         (b'"a\nb",b,c,a\n9,2,3,1\n', [("3", "1")], []),
@@ -64,6 +67,19 @@ def test_csv(write, read, content: bytes, rows: list[tuple[str, str]], rejected:
 def test_csv_without_header(write, read) -> None:
     source = Source(header=False, columns=["a", "b"], delimiter="\t")
     assert read(write(b"1\t2\n3\t4\n"), ["b"], source) == ([("2",), ("4",)], [])
+
+
+@pytest.mark.parametrize("blank_lines", [30, 3000])
+def test_blank_lines_behind_the_header(write, read, monkeypatch, blank_lines: int) -> None:
+    """Also where they fill whole blocks."""
+    monkeypatch.setattr(csv_source, "BLOCK_BYTES", 64)
+    assert read(write(b"a,b\n" + b"\n" * blank_lines), ["a"], Source()) == ([], [])
+    found = read(write(b"a,b\n" + b"\r\n" * blank_lines + b"1,2\n" * 50), ["a"], Source())
+    assert found == ([("1",)] * 50, [])
+
+
+def test_a_value_of_white_space(write, read) -> None:
+    assert read(write(b"a\n \n"), ["a"], Source()) == ([(" ",)], [])
 
 
 @pytest.mark.parametrize("range_bytes", [1, 50, 1000, 10**6])

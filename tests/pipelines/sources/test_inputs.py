@@ -3,16 +3,21 @@
 import gzip
 import io
 import json
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import fastavro
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.sources import bigquery_source
-from pipelines.sources.inputs import find_inputs, make_reader, plan_ranges
+from pipelines.sources import bigquery_source, csv_source, jsonl_source
+from pipelines.sources.blocks import Block, FilePlan, InputRange, Reader
+from pipelines.sources.inputs import InputInfo, find_inputs, make_reader, plan_ranges
 from tf_crossdistil.config import Source
 from tf_crossdistil.errors import CrossDistilError, UsageError
 
@@ -67,6 +72,27 @@ def test_no_extra_columns(memory: dict[str, bytes]) -> None:
     assert plan_ranges(reader, find_inputs(reader, ["memory://logs/1"])).extra_columns == {}
 
 
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("name", ["csv", "jsonl"])
+def test_shares_that_are_done(tmp_path: Path, monkeypatch, name: str, pack: Callable[[bytes], bytes]) -> None:
+    """They tell of rows that were given out, not of bytes that a parser has read ahead."""
+    for module in (csv_source, jsonl_source):
+        monkeypatch.setattr(module, "BLOCK_BYTES", 1 << 18)
+    total = 150_000
+    rows = np.random.default_rng(0).integers(0, 10**6, (total, 2)).tolist()
+    texts = {"csv": "".join(f"{a},{b}\n" for a, b in rows), "jsonl": "".join(f'{{"a":{a},"b":{b}}}\n' for a, b in rows)}
+    (tmp_path / "logs").write_bytes(pack((f"a,b\n{texts[name]}" if name == "csv" else texts[name]).encode()))
+    reader = make_reader(Source(format=name), ["b"])
+    (part,) = plan_ranges(reader, find_inputs(reader, [str(tmp_path / "logs")])).ranges
+    shares, read = [], 0
+    for block in reader.blocks(part):
+        read += block.rows
+        shares.append(block.done)
+        assert block.done == pytest.approx(read / total, abs=0.15)
+    assert read == total and len(shares) > 3
+    assert shares == sorted(set(shares)) and shares[-1] < 1
+
+
 @pytest.mark.parametrize("found", CONTENT)
 @pytest.mark.parametrize("expected", CONTENT)
 def test_a_file_of_another_format(tmp_path: Path, read, found: str, expected: str) -> None:
@@ -105,6 +131,49 @@ def test_patterns_name_each_file_once_in_order(tmp_path: Path) -> None:
     found = find_inputs(reader, [f"{tmp_path}/*.csv", f"{tmp_path}/a.csv", f"{tmp_path}/c.txt"])
     assert [Path(file.path).name for file in found] == ["a.csv", "b.csv", "c.txt"]
     assert all(file.size == 1 and file.modified > 0 for file in found)
+
+
+def test_a_file_is_one_however_its_path_is_spelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "a.csv").write_text("x")
+    monkeypatch.chdir(tmp_path)
+    reader = make_reader(Source(), ["x"])
+    spellings = ["logs/a.csv", "./logs/a.csv", "logs/../logs/*.csv", f"{tmp_path}//logs/a.csv"]
+    (alone,) = {info for spelling in spellings for info in find_inputs(reader, [spelling])}
+    assert find_inputs(reader, spellings) == [alone]
+    assert alone.path == str(tmp_path / "logs" / "a.csv")
+
+
+class SlowReader(Reader):
+    """Plans that wait for one another and end in another order than they began; those of bad files fail."""
+
+    def __init__(self, together: int) -> None:
+        super().__init__(Source(), ["a"])
+        self._all_here = threading.Barrier(together, timeout=10)
+
+    def plan(self, path: str) -> FilePlan:
+        self._all_here.wait()
+        number = int(path.rpartition("/")[2].removeprefix("bad"))
+        time.sleep(0.01 * (8 - number))
+        if "bad" in path:
+            raise CrossDistilError(f"{path} is bad")
+        return FilePlan([InputRange(0, path, 0, 1), InputRange(0, path, 1, 2)], ["a", f"extra {number}"])
+
+    def blocks(self, part: InputRange) -> Iterator[Block]:
+        raise NotImplementedError
+
+
+def test_inputs_are_planned_side_by_side_in_order() -> None:
+    paths = [f"logs/{number}" for number in range(8)]
+    planned = plan_ranges(SlowReader(8), [InputInfo(path, 1, 0.0) for path in paths])
+    assert [(part.index, part.path) for part in planned.ranges] == list(enumerate(sorted(paths * 2)))
+    assert list(planned.extra_columns.items()) == [(path, [f"extra {path[-1]}"]) for path in paths]
+
+
+def test_the_first_bad_input_is_named() -> None:
+    paths = ["logs/0", "logs/1", "logs/bad2", "logs/3", "logs/bad4", "logs/5", "logs/6", "logs/bad7"]
+    with pytest.raises(CrossDistilError, match="logs/bad2 is bad"):
+        plan_ranges(SlowReader(8), [InputInfo(path, 1, 0.0) for path in paths])
 
 
 @pytest.mark.parametrize(

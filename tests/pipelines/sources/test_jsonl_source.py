@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,52 +113,104 @@ def canonical_values(column: Any) -> list[Any]:
     return canonical(column).to_pylist()
 
 
-def parsed(lines: bytes, alike: bool) -> dict[int, Any]:
+def parsed(blocks: Sequence[bytes], alike: bool) -> dict[int, Any]:
+    """Rows of blocks that one reader parses one behind another."""
     reader = JsonlReader(SOURCE, ["a", "b"])
     if not alike:
         reader._parse_alike = lambda lines: None  # type: ignore[method-assign]
     found: dict[int, Any] = {}
-    for block in reader._parse(lines, 0):
-        rows = zip(*(canonical_values(block.columns[name]) for name in "ab"), strict=True)
-        found |= dict(zip(block.positions.tolist(), rows, strict=True))
-        found |= {row.position: (row.reason, row.raw) for row in block.rejected}
+    for lines in blocks:
+        for block in reader._parse(lines, len(found)):
+            rows = zip(*(canonical_values(block.columns[name]) for name in "ab"), strict=True)
+            found |= dict(zip(block.positions.tolist(), rows, strict=True))
+            found |= {row.position: (row.reason, row.raw) for row in block.rejected}
     return found
 
 
-@settings(max_examples=300, deadline=None)
-@given(
-    rows=st.one_of(
-        st.lists(st.fixed_dictionaries({}, optional={"a": VALUES, "b": VALUES, "c": VALUES}), max_size=6),
-        *(
-            st.lists(st.fixed_dictionaries({"b": values}, optional={"a": values}), min_size=1, max_size=6)
-            for values in (
-                st.integers(-(2**64), 2**64),
-                st.floats(),
-                st.booleans(),
-                st.text(max_size=5),
-                st.dates().map(str),
-                st.lists(st.one_of(st.none(), st.integers()), max_size=3),
-                st.lists(st.dates().map(str), max_size=3),
-                st.lists(st.floats(), max_size=3),
-            )
-        ),
-    ),
-    ascii_only=st.booleans(),
-)
-@example(rows=[{"a": 2**53 + 1}, {"a": 0.5}], ascii_only=True)
-def test_both_parsers_agree(rows: list[dict[str, Any]], ascii_only: bool) -> None:
+ALIKE = [
+    st.lists(st.fixed_dictionaries({}, optional={"a": values, "b": values}), min_size=1, max_size=6)
+    for values in (
+        st.none(),
+        st.integers(-(2**64), 2**64),
+        st.integers(-3, 3),
+        st.floats(),
+        st.booleans(),
+        st.text(max_size=5),
+        st.dates().map(str),
+        st.lists(st.none(), max_size=2),
+        st.lists(st.one_of(st.none(), st.integers()), max_size=3),
+        st.lists(st.dates().map(str), max_size=3),
+        st.lists(st.floats(), max_size=3),
+        st.dictionaries(st.just("x"), st.integers(0, 3), max_size=1),
+    )
+]
+MIXED = st.lists(st.fixed_dictionaries({}, optional={"a": VALUES, "b": VALUES, "c": VALUES}), min_size=1, max_size=6)
+
+
+@settings(max_examples=500, deadline=None)
+@given(blocks=st.lists(st.one_of(*ALIKE, MIXED), min_size=1, max_size=4), ascii_only=st.booleans())
+@example(blocks=[[{"a": 2**53 + 1}, {"a": 0.5}]], ascii_only=True)
+@example(blocks=[[{"b": 1}], [{"a": "late"}, {}]], ascii_only=True)
+@example(blocks=[[{"a": 0.5}], [{"a": 2**53 + 1}]], ascii_only=True)
+def test_both_parsers_agree(blocks: list[list[dict[str, Any]]], ascii_only: bool) -> None:
     try:
-        lines = "".join(json.dumps(row, ensure_ascii=ascii_only) + "\n" for row in rows).encode()
+        parts = ["".join(json.dumps(row, ensure_ascii=ascii_only) + "\n" for row in rows).encode() for rows in blocks]
     except UnicodeEncodeError:
         return
-    assert parsed(lines, alike=True) == parsed(lines, alike=False)
+    assert parsed(parts, alike=True) == parsed(parts, alike=False)
+
+
+CHANGES: list[list[Any]] = [
+    [..., 1],
+    [..., "x"],
+    [..., [1, 2]],
+    [..., ["x", None]],
+    [None, 1.5],
+    [[], ["x"]],
+    [[None], [3]],
+    [1, ...],
+    [1, None],
+    [1, 2.5],
+    [1, "x"],
+    [1, [1]],
+    [1.5, 2],
+    [0.5, 2**53 + 1],
+    ["x", 7],
+    ["2020-01-01", "x"],
+    ["x", ["x"]],
+    [[1], [2.5]],
+    [[1], ["x"]],
+    [[1], 1],
+    [True, "x"],
+    [..., 1, ..., "x", ..., [2.5], 1, 2.5],
+]
+
+
+@pytest.mark.parametrize("values", CHANGES)
+def test_keys_and_types_that_change_within_a_range(tmp_path: Path, read, monkeypatch, values: list[Any]) -> None:
+    """Blocks hold some rows of one kind; a key is absent where the value is `...`."""
+    monkeypatch.setattr(jsonl_source, "BLOCK_BYTES", 64)
+    wanted = [value for value in values for _ in range(30)]
+    rows = [{"b": row} if value is ... else {"b": row, "a": value} for row, value in enumerate(wanted)]
+    path = write(tmp_path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    found, rejected = read(path, ["a", "b"], SOURCE)
+    assert not rejected
+    texts = [json.dumps(value) if isinstance(value, bool | int | float) else value for value in wanted]
+    for value, text, (a, b), row in zip(wanted, texts, found, rows, strict=True):
+        assert int(b) == row["b"]
+        if isinstance(value, list):
+            assert list(map(str, a)) == list(map(str, value))
+        elif value is ... or value is None:
+            assert a is None
+        else:
+            assert (str(a).lower() if isinstance(a, bool) else str(a).removesuffix(".0")) == text
 
 
 @settings(max_examples=200, deadline=None)
 @given(lines=st.lists(st.text('{}[]":,a1e.-+ntf \\', max_size=12), max_size=4))
 def test_both_parsers_reject_the_same_lines(lines: list[str]) -> None:
     content = "".join(f"{line}\n" for line in ['{"a":1}', *lines] if line.strip()).encode()
-    assert parsed(content, alike=True) == parsed(content, alike=False)
+    assert parsed([content], alike=True) == parsed([content], alike=False)
 
 
 @pytest.mark.parametrize("range_bytes", [1, 70, 10**6])

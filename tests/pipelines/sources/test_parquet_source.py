@@ -98,6 +98,34 @@ def test_long_fields_come_in_small_blocks(tmp_path: Path, monkeypatch) -> None:
     assert [value for block in blocks for value in block.columns["a"].to_pylist()] == values
 
 
+@pytest.mark.parametrize("lengths", [[10] * 4000, [0, 1] * 1000 + [500] * 20])
+def test_repeated_texts_in_lists_come_in_small_blocks(tmp_path: Path, monkeypatch, lengths: list[int]) -> None:
+    """They take few bytes in the file and many in memory."""
+    monkeypatch.setattr(parquet_source, "BLOCK_BYTES", 1 << 20)
+    words = [f"{word}" + "x" * 200 for word in range(20)]
+    lists = [[words[(row + index) % 20] for index in range(length)] for row, length in enumerate(lengths)]
+    pq.write_table(pa.table({"a": lists, "b": range(len(lists))}), tmp_path / "logs")
+    assert (tmp_path / "logs").stat().st_size < 1 << 17
+    reader = make_reader(SOURCE, ["a", "b"])
+    part = plan_ranges(reader, find_inputs(reader, [str(tmp_path / "logs")])).ranges[0]
+    blocks = list(reader.blocks(part))
+    assert max(sum(column.nbytes for column in block.columns.values()) for block in blocks) <= 1 << 20
+    assert [value for block in blocks for value in block.columns["a"].to_pylist()] == lists
+    assert np.concatenate([block.positions for block in blocks]).tolist() == list(range(len(lists)))
+    shares = [block.done for block in blocks]
+    assert shares == sorted(set(shares)) and shares[-1] == 1
+
+
+@pytest.mark.parametrize("elements, rows", [(1, 1000), (10, 100), (5000, 1)])
+def test_rows_with_long_lists_are_read_few_at_a_time(tmp_path: Path, monkeypatch, elements: int, rows: int) -> None:
+    monkeypatch.setattr(parquet_source, "BLOCK_ROWS", 1000)
+    lists = pa.array([[7] * elements] * 1100)
+    pq.write_table(pa.table({"a": lists}), tmp_path / "logs")
+    reader = make_reader(SOURCE, ["a"])
+    part = plan_ranges(reader, find_inputs(reader, [str(tmp_path / "logs")])).ranges[0]
+    assert {block.rows for block in reader.blocks(part)} <= {rows, 1100 % rows}
+
+
 @pytest.mark.slow
 def test_memory_of_ten_megabyte_fields(tmp_path: Path) -> None:
     """A row group of 600 MB is not held at once."""
