@@ -14,6 +14,7 @@ from tf_crossdistil.schema import METADATA_FILE, NEARLY_EMPTY_ROWS, Metadata, Pr
 from tf_crossdistil.tags import all_tags
 
 # More label combinations, or boundaries of buckets, than these are not listed one by one.
+_LOG_WIDTH = 200
 _MOST_TAGS = 8
 _MOST_BOUNDARIES = 6
 # A title wider than its table would be broken into lines.
@@ -28,6 +29,14 @@ class _Config(BaseModel):
     """The part of a configuration that is shown; the others may be those of another version."""
 
     tasks: list[_Task]
+
+
+def wide_console(stderr: bool = False, quiet: bool = False) -> Console:
+    """A console that does not cut tables where no terminal shows them, such as a scheduler's log."""
+    console = Console(stderr=stderr, quiet=quiet)
+    if not console.is_terminal:
+        console.width = max(console.width, _LOG_WIDTH)
+    return console
 
 
 def show_prepared(data: PreparedData, console: Console) -> None:
@@ -65,7 +74,13 @@ def warnings(metadata: Metadata) -> list[str]:
     empty = [f"the {split} split has no row" for split in SPLITS[1:] if not metadata.counts.get(split)]
     # Later logs with an earlier vocabulary need not be there to be trained on.
     later = metadata.vocabulary_from and not metadata.counts.get(SPLITS[0])
-    return empty if later else [*_thin_strata(metadata), *empty]
+    training = metadata.rates.get(SPLITS[0])
+    void = [
+        f"'{name}' has no value in the training split"
+        for name, share in (training.missing if training else {}).items()
+        if share == 1
+    ]
+    return empty if later else [*_thin_strata(metadata), *empty, *void]
 
 
 def _thin_strata(metadata: Metadata) -> list[str]:
@@ -164,7 +179,7 @@ def _missing(metadata: Metadata) -> Table:
 def _oov(metadata: Metadata) -> Table:
     rates = {split: metadata.rates[split].oov for split in SPLITS if split in metadata.rates}
     if metadata.vocabulary_from:
-        rates = {f"{SPLITS[0]} of run {metadata.vocabulary_from}": metadata.vocabulary_oov} | rates
+        rates = {f"unseen rows of run {metadata.vocabulary_from}": metadata.vocabulary_oov} | rates
     return _by_feature("values out of vocabulary", {split: _shares(rate) for split, rate in rates.items()})
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from pipelines.beam import FileSystems, PipelineOptions, StandardOptions
 from pipelines.checking.validate import Validator
-from pipelines.inspection import show_prepared
+from pipelines.inspection import show_prepared, wide_console
 from pipelines.options import DEFAULT_MAX_BAD_FRACTION, PreprocessOptions, beam_options
 from pipelines.pipeline import Job, run_pipeline
 from pipelines.runners.local import DEFAULT_RUNNER, checked_runner
@@ -129,7 +129,7 @@ def run_job(experiment: Experiment, options: PipelineOptions, quiet: bool = Fals
     # File systems are asked before there is a pipeline that would tell them.
     FileSystems.set_options(options)
     started = time.monotonic()
-    console = Console(stderr=True, quiet=quiet)
+    console = wide_console(stderr=True, quiet=quiet)
     inputs = find_inputs(_reader(experiment), settings.input)
     frozen = open_frozen(settings.vocabulary_from, experiment) if settings.vocabulary_from else None
     output = run_path(settings.output)
@@ -139,6 +139,7 @@ def run_job(experiment: Experiment, options: PipelineOptions, quiet: bool = Fals
         identity = run_id(experiment, inputs, frozen, settings.global_shuffle)
         run, earlier = choose_run(output, identity, settings.force)
         if earlier:
+            _check_bad_fraction(earlier, settings.max_bad_fraction)
             run.make_latest()
             console.print(
                 f"inputs and configuration are those of {run.directory}; nothing to do", highlight=False, soft_wrap=True
@@ -156,6 +157,16 @@ def run_job(experiment: Experiment, options: PipelineOptions, quiet: bool = Fals
     seconds = time.monotonic() - started
     console.print(f"{seconds:,.1f} s, {data.metadata.rows_in / seconds:,.0f} rows/s", highlight=False)
     return data
+
+
+def _check_bad_fraction(earlier: PreparedData, most: float) -> None:
+    """Holds a run that is there already to the bound of today."""
+    bad, rows = sum(earlier.metadata.dead_letters.values()), earlier.metadata.rows_in
+    if bad > most * rows:
+        raise CrossDistilError(
+            f"{earlier.directory}, made of the same inputs and configuration, has {bad:,} bad rows of {rows:,} "
+            f"({bad / rows:.2%}, at most {most:.2%} may be); mend the logs, or raise --max-bad-fraction"
+        )
 
 
 def _make(

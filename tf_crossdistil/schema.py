@@ -71,8 +71,8 @@ class Metadata(_Document):
 
     `vocabularies` go by the feature that owns them. `truncated` counts rows with more values than a multi_value feature
     keeps. `vocabulary_from` is the run whose vocabulary and statistics were taken over, and `vocabulary_oov` what share of
-    its own training split's values that vocabulary leaves out. `compared_with` is the run that was the newest before, and
-    `warnings` are what was found odd.
+    the values in its own test split (or else validation, training) that vocabulary leaves out. `compared_with` is the run
+    that was the newest before, and `warnings` are what was found odd.
     """
 
     name: str

@@ -17,7 +17,7 @@ _WORDS = {"true": 1.0, "false": 0.0}
 def _is_binary(task: Task, values: Any) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     numbers = parse_numbers(values)
     if np.isnan(numbers).any():
-        words = np.array([_WORDS.get(text, np.nan) for text in values.to_pylist()])
+        words = np.array([_WORDS.get(text.lower(), np.nan) for text in values.to_pylist()])
         numbers = np.where(np.isnan(numbers), words, numbers)
     return (numbers == 1).astype(np.uint8), (numbers != 0) & (numbers != 1)
 

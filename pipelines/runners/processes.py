@@ -20,6 +20,7 @@ from tf_crossdistil.errors import CrossDistilError
 
 _URN = "crossdistil:env:worker_process:v1"
 _SECONDS_BETWEEN_LOOKS = 0.1
+_SECONDS_TO_END = 3.0
 # Beam's threads that talk to a worker, and have nothing to tell about its death that the launcher does not.
 _TALKING_THREADS = ("beam_control_read", "read_grpc_client_inputs")
 
@@ -64,10 +65,15 @@ class WorkerProcess(GrpcWorkerHandler):
         self._thread.start()
 
     def stop_worker(self) -> None:
-        """Waits until the process has ended, which it does when its connection is closed."""
+        """Waits until the process has ended, which it does when its connection is closed, unless it was interrupted at work."""
         self._ends.set()
         self._thread.join()
-        self._process.wait()
+        try:
+            self._process.wait(_SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            for fellow in self._fellows:
+                fellow._process.kill()
+            self._process.wait()
 
     def close(self) -> None:
         """Ends the process, or what is left of its connections."""

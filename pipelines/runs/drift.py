@@ -43,16 +43,22 @@ def drift_warnings(before: Metadata, now: Metadata, bound: float) -> list[str]:
     return warnings
 
 
+def unseen_split(build: Metadata) -> str:
+    """The split that tells best what a vocabulary misses: not the training split, which it was made of, if there is another."""
+    return next((split for split in reversed(SPLITS) if build.counts.get(split)), SPLITS[0])
+
+
 def oov_warnings(build: Metadata, now: Metadata, bound: float) -> list[str]:
-    """A sentence for every feature of a split that `build`'s vocabulary covers worse than `build`'s own training split."""
+    """A sentence for every feature of a split that `build`'s vocabulary covers worse than `build`'s own `unseen_split`."""
     warnings = []
-    known = {name: rate for kind, name, rate in _split_rates(build, SPLITS[0]) if kind == "oov"}
+    unseen = unseen_split(build)
+    known = {name: rate for kind, name, rate in _split_rates(build, unseen) if kind == "oov"}
     for split in SPLITS:
         for kind, name, rate in _split_rates(now, split):
             if kind == "oov" and name in known and rate.share > known[name].share and rate.differs(known[name], bound):
                 warnings.append(
                     f"{rate.share:.2%} of the values of '{name}' in the {split} split are out of the vocabulary of run "
-                    f"{build.run}, but {known[name].share:.2%} of those it was built from; a full build would know them"
+                    f"{build.run}, but only {known[name].share:.2%} of its own {unseen} split were; a full build may be due"
                 )
     return warnings
 

@@ -1,9 +1,9 @@
 """Earlier runs that a new one is held to: the one whose vocabulary it takes over, and the newest one before it."""
 
-from pipelines.runs.drift import drift_warnings, oov_warnings
+from pipelines.runs.drift import drift_warnings, oov_warnings, unseen_split
 from pipelines.runs.manifest import Run, latest_run
 from pipelines.runs.storage import RunPath, open_prepared, run_path
-from tf_crossdistil.config import SPLITS, Experiment
+from tf_crossdistil.config import Experiment
 from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.schema import Metadata, PreparedData, check_config_matches
 
@@ -47,7 +47,7 @@ def compared(metadata: Metadata, previous: Metadata | None, frozen: Metadata | N
         update={
             "compared_with": previous and previous.run,
             "vocabulary_from": frozen and frozen.run,
-            "vocabulary_oov": frozen.rates[SPLITS[0]].oov if frozen and SPLITS[0] in frozen.rates else {},
+            "vocabulary_oov": frozen.rates[unseen_split(frozen)].oov if frozen else {},
             "warnings": [*metadata.warnings, *warnings],
         }
     )

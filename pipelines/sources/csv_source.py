@@ -1,5 +1,6 @@
 """Delimited text, plain or compressed, as blocks of text columns."""
 
+import collections
 import csv
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,10 @@ BLOCK_BYTES = 2 << 20
 _GROWTH = 8
 _SHOWN_CHARACTERS = 80
 _EXPECTED = "delimited text"
+_QUOTE_FAULTS = {
+    "unexpected end of data": "a quote is left open",
+    "new-line character seen in unquoted field - do you need to open the file in universal-newline mode?": "a lone CR stands",
+}
 
 # A first row may hold a field that is longer than the 128 KiB that Python's parser allows.
 csv.field_size_limit(LARGEST_ROW_BYTES)
@@ -41,9 +46,26 @@ class CsvReader(Reader):
         with open_text(path, _EXPECTED) as text:
             names, start = self._read_header(path, text.stream)
             self._check_layout(path, names)
-            if text.is_divisible and not _has_quotes(text):
+            quoted = _has_quotes(text)
+            if quoted:
+                self._check_quotes(path, text)
+            if text.is_divisible and not quoted:
                 return FilePlan(divide_text(path, text, start, RANGE_BYTES), names)
             return FilePlan([InputRange(0, path, start, None, text.size)], names)
+
+    def _check_quotes(self, path: str, text: TextFile) -> None:
+        """Refuses quotes that open or close amid a field: Arrow would take all rows up to the next quote for one value."""
+        text.stream.seek(0)
+        lines = (line.decode("utf-8", "replace") for line in iter(text.stream.readline, b""))
+        rows = csv.reader(lines, delimiter=self._source.delimiter, strict=True)
+        try:
+            collections.deque(rows, maxlen=0)
+        except csv.Error as error:
+            reason = _QUOTE_FAULTS.get(str(error), str(error))
+            raise CrossDistilError(
+                f"{path} cannot be divided into rows: {reason} in the row that ends at line {rows.line_num}; double the quotes "
+                "within a quoted field, and close every quote"
+            ) from error
 
     def blocks(self, part: InputRange) -> Iterator[Block]:
         """The rows of a range; a row with another number of fields than there are columns is rejected."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pipelines.inspection import show_prepared
+from pipelines.inspection import show_prepared, warnings, wide_console
 from pipelines.preprocess import prepare
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.errors import CrossDistilError
@@ -34,6 +34,29 @@ def shown(data: PreparedData) -> str:
     text = io.StringIO()
     show_prepared(data, Console(file=text, width=120))
     return text.getvalue()
+
+
+def test_a_published_run_is_held_to_the_bound_of_today(data: PreparedData, experiment: Callable[..., Experiment]) -> None:
+    logs = [file.path for file in data.metadata.inputs]
+    config = Experiment.model_validate(data.metadata.config)
+    with pytest.raises(CrossDistilError, match=r"has 1 bad rows of 106 \(0.94%, at most 0.10% may be\)"):
+        prepare(config, logs, data.directory.parent, max_bad_fraction=0.001, quiet=True)
+    assert prepare(config, logs, data.directory.parent, max_bad_fraction=0.1, quiet=True) == data
+
+
+def test_columns_without_a_value_are_told(experiment: Callable[..., Experiment], tmp_path: Path) -> None:
+    (tmp_path / "logs.csv").write_text("user,age,finish,like\n" + "u,,1,0\nv,,0,1\n" * 50)
+    config = experiment(
+        features=[{"name": "user", "kind": "categorical"}, {"name": "age", "kind": "numeric"}],
+        split={"by": "hash", "key": ["user"], "fractions": [1, 0, 0]},
+    )
+    found = warnings(prepare(config, [f"{tmp_path}/logs.csv"], tmp_path / "prepared", quiet=True).metadata)
+    assert "'age' has no value in the training split" in found and not any("'user'" in warning for warning in found)
+
+
+def test_logs_show_tables_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert wide_console().width == 200
 
 
 def lines_with(text: str, word: str) -> list[list[str]]:

@@ -43,10 +43,10 @@ def inspect(
 
     Example: `crossdistil inspect data/`
     """
-    from pipelines.inspection import show_prepared
+    from pipelines.inspection import show_prepared, wide_console
     from pipelines.runs.storage import open_prepared, run_path
 
-    show_prepared(open_prepared(run_path(data)), Console())
+    show_prepared(open_prepared(run_path(data)), wide_console())
 
 
 def add_to(app: typer.Typer) -> None:

@@ -27,7 +27,7 @@ def check(experiment: Experiment, columns: dict[str, Any]) -> tuple[Block, Rows]
 @pytest.mark.parametrize(
     "rule, values, labels",
     [
-        ({}, ["0", " 1 ", "0.0", "1.0", "true", "false"], [0, 1, 0, 1, 1, 0]),
+        ({}, ["0", " 1 ", "0.0", "1.0", "true", "false", "True", "FALSE"], [0, 1, 0, 1, 1, 0, 1, 0]),
         ({}, [True, False], [1, 0]),
         ({}, [1.0, 0.0], [1, 0]),
         ({}, [1, 0], [1, 0]),

@@ -25,7 +25,7 @@ LOGS = "user,finish,like\n" + "u1,0,1\n" * 10 + "u7,1,0\n" * 6_000_000
     [
         ("in_memory", False),
         pytest.param("multi_threading", False, marks=pytest.mark.slow),
-        pytest.param("multi_processing", True, marks=pytest.mark.slow),
+        ("multi_processing", True),
     ],
 )
 def test_interrupt_ends_it_and_publishes_nothing(

@@ -161,12 +161,12 @@ def test_a_frozen_vocabulary_serves_an_increment_and_tells_what_it_misses(
     assert data.metadata.rates["test"].oov == {"user": 0.1}
     assert data.metadata.rates["test"].missing == {"user": 0.0, "age": 0.5}
     warning = (
-        f"10.00% of the values of 'user' in the test split are out of the vocabulary of run {build.metadata.run}, but 0.00% of "
-        "those it was built from; a full build would know them"
+        f"10.00% of the values of 'user' in the test split are out of the vocabulary of run {build.metadata.run}, but only "
+        "0.00% of its own test split were; a full build may be due"
     )
     assert data.metadata.warnings == [warning]
     printed = capsys.readouterr().err
-    assert f"train of run {build.metadata.run}" in printed and "stratum" not in printed
+    assert f"unseen rows of run {build.metadata.run}" in printed and "stratum" not in printed
     assert ["user", "0.00%", "10.00%"] in [line.replace("│", " ").split() for line in printed.splitlines()]
     again = prepare_rows("tomorrow.csv", tomorrow, "tomorrow", vocabulary_from=str(build.directory))
     assert again == data, "the run itself is the same as the data set whose newest it is"

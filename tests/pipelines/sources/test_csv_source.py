@@ -125,6 +125,28 @@ def test_text_with_quotes_is_one_range(tmp_path: Path, read, monkeypatch) -> Non
     assert read(path, ["b"], Source()) == ([("x\ny",)] * 50, [])
 
 
+@pytest.mark.parametrize(
+    "rows, says",
+    [
+        (b'x,"stray,1\n' + b"u,0,1\n" * 9 + b'y,"z,1\n', """',' expected after '"' in the row that ends at line 12"""),
+        (b'"5" tv,0,1\n', """',' expected after '"' in the row that ends at line 2"""),
+        (b"u,0,1\n" * 9 + b'"u,0,1\n' + b"u,0,1\n" * 9, "a quote is left open"),
+        (b'"u",0,1\nv,\r0,1\n', "a lone CR stands"),
+    ],
+)
+@pytest.mark.parametrize("pack", [bytes, lambda content: gzip.compress(content, mtime=0)], ids=["plain", "gzip"])
+def test_quotes_that_would_swallow_rows(tmp_path: Path, read, rows: bytes, says: str, pack) -> None:
+    (tmp_path / "logs.csv").write_bytes(pack(b"a,b,c\n" + rows))
+    with pytest.raises(CrossDistilError, match="cannot be divided into rows") as caught:
+        read(tmp_path / "logs.csv", ["a"], Source())
+    assert says in str(caught.value)
+
+
+def test_quotes_within_a_field_without_quotes_are_text(tmp_path: Path, read) -> None:
+    (tmp_path / "logs.csv").write_bytes(b'a,b\n5" tv,1\n"6"" tv",0\n')
+    assert read(tmp_path / "logs.csv", ["a"], Source()) == ([('5" tv',), ('6" tv',)], [])
+
+
 def test_gzip_members_one_after_another(tmp_path: Path, read) -> None:
     path = tmp_path / "logs.gz"
     path.write_bytes(gzip.compress(b"a,b\n1,2\n") + gzip.compress(b"3,4\n"))
@@ -143,7 +165,7 @@ def test_a_field_of_ten_megabytes(tmp_path: Path, read, header: bool) -> None:
     assert rejected == [("wrong_field_count", "3")]
 
 
-@pytest.mark.parametrize("content", [b"a,b\n1,2\n%s,3\n4,5\n", b'a,b\n1,2\n"%s,3\n4,5\n', b"%s,b\n1,2\n"])
+@pytest.mark.parametrize("content", [b"a,b\n1,2\n%s,3\n4,5\n", b'a,b\n1,2\n"%s",3\n4,5\n', b"%s,b\n1,2\n"])
 def test_a_row_that_is_too_long(tmp_path: Path, read, monkeypatch, content: bytes) -> None:
     for module, name, size in ((csv_source, "BLOCK_BYTES", 64), (csv_source, "LARGEST_ROW_BYTES", 1 << 20)):
         monkeypatch.setattr(module, name, size)
