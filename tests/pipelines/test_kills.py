@@ -179,7 +179,7 @@ def test_killed_with_worker_processes(
     time.sleep(delay)
     kill(process.pid, signal.SIGKILL)
     # The workers hold the other end of this pipe too: it ends with the last of them.
-    process.communicate(timeout=10)
+    process.communicate(timeout=SECONDS)
     assert process.returncode == -signal.SIGKILL
     check_nothing_is_published(case, output)
     check_the_next_run_makes_it_good(case, output)
