@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tf_crossdistil.config import Experiment, HashedFeature, MultiValueFeature, VocabularyFeature
+from tf_crossdistil.config import SAMPLE_WEIGHT, Experiment, HashedFeature, MultiValueFeature, VocabularyFeature
 from tf_crossdistil.errors import CrossDistilError
 
 LATEST_FILE = "LATEST"
@@ -258,7 +258,10 @@ class RecordField:
 
 
 def record_fields(experiment: Experiment) -> list[RecordField]:
-    """Every field of a record, in order: features, each with its weights behind it, then labels and true probabilities."""
+    """Every field of a record, in order: features, each with its weights behind it, labels, sample weight, true probabilities.
+
+    A label that is missing is NaN. The mean sample weight of the training split is in `Metadata.numeric`.
+    """
     fields: list[RecordField] = []
     for feature in experiment.features:
         if isinstance(feature, MultiValueFeature):
@@ -268,4 +271,6 @@ def record_fields(experiment: Experiment) -> list[RecordField]:
         else:
             fields.append(RecordField(feature.name, "float" if feature.kind == "numeric" else "int64"))
     fields += [RecordField(task.name, "float") for task in experiment.tasks]
+    if experiment.sample_weight is not None:
+        fields.append(RecordField(SAMPLE_WEIGHT, "float"))
     return fields + [RecordField(TRUTH_PREFIX + task.name, "float") for task in experiment.tasks if task.truth]

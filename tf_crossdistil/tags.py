@@ -1,7 +1,7 @@
 """Label combinations: what a tag such as `10` means, and how combinations are ordered for a task.
 
 A tag is the string of a row's labels in task order: with the tasks (finish, like), `10` is finished but not liked,
-the `+-` of the paper (Yang et al., AAAI 2022, section 3.2).
+the `+-` of the paper (Yang et al., AAAI 2022, section 3.2). A label that is missing is `x`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,37 +9,78 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+MISSING = "x"
+# The digits of a tag by code: negative, positive, missing.
+_DIGITS = f"01{MISSING}"
+
 
 def all_tags(tasks: int) -> list[str]:
-    """The 2^tasks tags in ascending order: `00`, `01`, `10`, `11` for two tasks."""
+    """The 2^tasks tags of complete labels in ascending order: `00`, `01`, `10`, `11` for two tasks."""
     return [format(code, f"0{tasks}b") for code in range(2**tasks)]
 
 
-def tag_codes(labels: NDArray[np.generic]) -> NDArray[np.int64]:
-    """The tag of every row as a number: `labels` `[rows, tasks]` of 0 and 1 gives `[rows]`, `10` as 2."""
-    weights = 2 ** np.arange(labels.shape[1] - 1, -1, -1, dtype=np.int64)
-    return labels.astype(np.int64) @ weights
+def tag_codes(labels: NDArray[np.floating]) -> NDArray[np.int64]:
+    """The tag of every row as a number: its digits in base 3.
+
+    Args:
+        labels: `[rows, tasks]` of 0, 1, and NaN where a label is missing.
+
+    Returns:
+        `[rows]`, in `[0, 3^tasks)`; `tag_of` gives the tag.
+    """
+    codes = np.zeros(len(labels), np.int64)
+    for column in labels.T:
+        codes = 3 * codes + np.where(np.isnan(column), 2, column).astype(np.int64)
+    return codes
 
 
-def tag_labels(tag: str) -> tuple[int, ...]:
-    """The labels that a tag stands for: `10` gives (1, 0)."""
-    return tuple(int(bit) for bit in tag)
+def tag_of(code: int, tasks: int) -> str:
+    """The tag that `tag_codes` numbers so."""
+    return "".join(_DIGITS[code // 3**position % 3] for position in reversed(range(tasks)))
+
+
+def tag_labels(tag: str) -> tuple[float, ...]:
+    """The labels that a tag stands for: `10` gives (1, 0), and a missing one is NaN."""
+    return tuple(float("nan") if digit == MISSING else float(digit) for digit in tag)
+
+
+def observed_tags(counts: Mapping[str, int]) -> list[str]:
+    """The tags that rows have, in ascending order: the strata of the augmented ranking loss."""
+    return sorted(tag for tag, rows in counts.items() if rows)
 
 
 def positive_rate(counts: Mapping[str, int], index: int) -> float:
-    """The share of rows whose task number `index` is positive, with one row of each label added so that it is never 0 or 1."""
-    positive = sum(count for tag, count in counts.items() if tag[index] == "1")
-    return (positive + 1) / (sum(counts.values()) + 2)
+    """The share of positives among the rows that have a label of task number `index`.
 
-
-def multipartite_classes(tasks: Sequence[str], task: str, auxiliary: Sequence[str]) -> NDArray[np.int64]:
-    """The class of every tag for `task`: `[2^tasks]`, higher ranks above, equal where `task` does not tell tags apart.
-
-    Tags are ordered by the task's own label, then by the labels of its auxiliary tasks in order. For two tasks and the
-    first of them this is `++` (3), `+-` (2), `-+` (1), `--` (0) (Eq. 1 of the paper).
+    One row of each label is added, so that the rate is never 0 or 1.
     """
-    keys = [tasks.index(name) for name in (task, *auxiliary)]
-    return np.array([int("".join(tag[key] for key in keys), 2) for tag in all_tags(len(tasks))], dtype=np.int64)
+    positive = sum(rows for tag, rows in counts.items() if tag[index] == "1")
+    negative = sum(rows for tag, rows in counts.items() if tag[index] == "0")
+    return (positive + 1) / (positive + negative + 2)
+
+
+def label_classes(labels: NDArray[np.floating], tasks: Sequence[str], order: Sequence[str]) -> NDArray[np.int64]:
+    """The class `[rows]` of every row, which `class_order(len(order))` ranks.
+
+    Args:
+        labels: `[rows, tasks]` of 0, 1, and NaN where a label is missing.
+        tasks: the columns of `labels`.
+        order: the task whose order is meant, then its auxiliary tasks in order.
+    """
+    return tag_codes(labels[:, [tasks.index(name) for name in order]])
+
+
+def class_order(length: int) -> NDArray[np.bool_]:
+    """Which classes rank above which: `[3^length, 3^length]`, entry `[a, b]` says that a ranks above b.
+
+    The first label in which two classes differ decides; where it is missing in one of them, neither ranks above the other.
+    For two tasks `11` ranks above `10`, `01` and `00` in this order, which is `x++ > x+- > x-+ > x--` (Eq. 1 of the paper).
+    """
+    digits = np.array([[code // 3**position % 3 for position in reversed(range(length))] for code in range(3**length)])
+    left, right = digits[:, np.newaxis, :], digits[np.newaxis, :, :]
+    first = np.argmax(left != right, axis=2)
+    rows, columns = np.indices(first.shape)
+    return (digits[rows, first] == 1) & (digits[columns, first] == 0)
 
 
 def pair_weights(
@@ -59,17 +100,18 @@ def pair_weights(
     Args:
         tasks: all tasks, in tag order.
         task: the task whose order is taught.
-        auxiliary: tasks whose labels refine the order: by `beta1` among positives, by `beta2` among negatives.
+        auxiliary: tasks whose labels refine the order: by `beta1` among positives, by `beta2` among negatives. Rows without
+            an auxiliary label take no part in its terms.
         counts: training rows of each tag; absent means none.
         beta1: weight of `x++` above `x+-`.
         beta2: weight of `x-+` above `x--`.
 
     Returns:
-        `[2^tasks, 2^tasks]`. A term of which one side has no row is zero everywhere.
+        `[tags, tags]`, the tags being `observed_tags(counts)`. A term of which one side has no row is zero everywhere.
     """
-    tags = all_tags(len(tasks))
-    rows = np.array([counts.get(tag, 0) for tag in tags], dtype=np.float64)
-    labels = np.array([tag_labels(tag) for tag in tags])
+    tags = observed_tags(counts)
+    rows = np.array([counts[tag] for tag in tags], dtype=np.float64)
+    labels = np.array([tag_labels(tag) for tag in tags]).reshape(len(tags), len(tasks))
     own = labels[:, tasks.index(task)]
 
     def shares(members: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -1,12 +1,13 @@
 """Configuration: the sections of an experiment's YAML file."""
 
-from tf_crossdistil.config.experiment import Experiment
+from tf_crossdistil.config.experiment import SAMPLE_WEIGHT, Experiment
 from tf_crossdistil.config.features import (
     CategoricalFeature,
     Feature,
     HashedFeature,
     MultiValueFeature,
     NumericFeature,
+    Pretrained,
     VocabularyFeature,
 )
 from tf_crossdistil.config.logs import SPLITS, HashSplit, NamedSplit, Source, Split, Task, TimeSplit
@@ -14,6 +15,7 @@ from tf_crossdistil.config.section import duplicates
 from tf_crossdistil.config.training import Distillation, EarlyStopping, Evaluation, Experts, Model, Training
 
 __all__ = [
+    "SAMPLE_WEIGHT",
     "SPLITS",
     "CategoricalFeature",
     "Distillation",
@@ -28,6 +30,7 @@ __all__ = [
     "MultiValueFeature",
     "NamedSplit",
     "NumericFeature",
+    "Pretrained",
     "Source",
     "Split",
     "Task",

@@ -13,14 +13,19 @@ from tf_crossdistil.config.section import Section, duplicates
 from tf_crossdistil.config.training import Distillation, Evaluation, Model, Training
 
 
+# The field of a record that holds the row's weight.
+SAMPLE_WEIGHT = "sample_weight"
+
+
 class Experiment(Section):
-    """One configuration file."""
+    """One configuration file. `sample_weight`: a column of numbers from 0, how much each row counts in losses and metrics."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
     tasks: list[Task] = Field(min_length=1)
     features: list[Feature] = Field(min_length=1)
     source: Source = Source()
     split: Split
+    sample_weight: str | None = None
     model: Model = Model()
     distillation: Distillation = Distillation()
     training: Training = Training()
@@ -42,10 +47,11 @@ class Experiment(Section):
         return self.distillation.auxiliary.get(task, others)
 
     def schema_hash(self) -> str:
-        """Sixteen hex digits over everything that fixes what a record means: tasks and features, without widths."""
+        """Sixteen hex digits over everything that fixes what a record means, without the widths of embeddings."""
         schema = {
             "tasks": [task.model_dump(mode="json", exclude={"truth", "weight"}) for task in self.tasks],
-            "features": [feature.model_dump(mode="json", exclude={"dim"}) for feature in self.features],
+            "features": [feature.model_dump(mode="json", exclude={"dim", "pretrained"}) for feature in self.features],
+            "sample_weight": self.sample_weight,
         }
         return hashlib.sha256(json.dumps(schema, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -64,6 +70,8 @@ class Experiment(Section):
             raise ValueError(f"the name '{twice[0]}' is used twice among tasks and features")
         if reserved := {"loss", "calibration"} & set(self.task_names):
             raise ValueError(f"a task cannot be called '{min(reserved)}', since a logged loss is")
+        if SAMPLE_WEIGHT in names + weights:
+            raise ValueError(f"the name '{SAMPLE_WEIGHT}' is taken; 'column' may be called so")
         for name in names:
             if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
                 raise ValueError(f"the name '{name}' must be a letter, then letters, digits and '_'; 'column' may differ")
@@ -72,12 +80,27 @@ class Experiment(Section):
     @model_validator(mode="after")
     def _labels_are_no_features(self) -> Self:
         labels = {column: task.name for task in self.tasks for column in (task.column, task.truth) if column}
+        if self.sample_weight in labels:
+            raise ValueError(f"sample_weight is a label of task '{labels[self.sample_weight]}'; name a column of its own")
         for feature in self.features:
             for column in (feature.source_column, getattr(feature, "weights", None)):
                 if column in labels:
                     raise ValueError(
                         f"feature '{feature.name}' reads a label of task '{labels[column]}': labels cannot be features"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _given_tasks(self) -> Self:
+        given = {task.name: task.given for task in self.tasks}
+        for task in self.tasks:
+            if task.given is not None and task.given not in given:
+                raise ValueError(f"task '{task.name}' has given: {task.given}, which is no task; tasks are {self.task_names}")
+            seen = [task.name]
+            while (condition := given[seen[-1]]) is not None:
+                if condition in seen:
+                    raise ValueError(f"task '{task.name}' is given itself: {' -> '.join([*seen, condition])}")
+                seen.append(condition)
         return self
 
     @model_validator(mode="after")

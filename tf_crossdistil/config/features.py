@@ -1,6 +1,7 @@
 """Features: what a column of the logs becomes in a record and in the model."""
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -21,6 +22,18 @@ class ReadFeature(Section):
         return self.column or self.name
 
 
+class Pretrained(Section):
+    """Embeddings to start from: `file` is a NumPy array `[rows, dim]` (.npy).
+
+    `values`: a text file whose line n holds the value that row n embeds; ids of other values start at random. Without it, row
+    n embeds id n. `trainable: false` keeps the whole table as it starts.
+    """
+
+    file: Path
+    values: Path | None = None
+    trainable: bool = True
+
+
 class VocabularyFeature(ReadFeature):
     """Values looked up in the training split's vocabulary; id 0 is missing, then the vocabulary, then `oov_buckets` ids.
 
@@ -33,6 +46,7 @@ class VocabularyFeature(ReadFeature):
     max_size: int | None = Field(None, ge=1)
     oov_buckets: int = Field(1, ge=1)
     dim: int = Field(16, ge=1)
+    pretrained: Pretrained | None = None
     share_with: str | None = None
 
     @property
@@ -42,7 +56,7 @@ class VocabularyFeature(ReadFeature):
 
     @model_validator(mode="after")
     def _numbers_of_the_owner(self) -> Self:
-        given = [name for name in ("min_count", "max_size", "oov_buckets", "dim") if has_own_value(self, name)]
+        given = [name for name in ("min_count", "max_size", "oov_buckets", "dim", "pretrained") if has_own_value(self, name)]
         if self.share_with is not None and given:
             raise ValueError(
                 f"'{given[0]}' is that of '{self.share_with}', whose vocabulary '{self.name}' shares; leave it out"
@@ -81,6 +95,7 @@ class HashedFeature(ReadFeature):
     kind: Literal["hashed"]
     buckets: int = Field(ge=1)
     dim: int = Field(16, ge=1)
+    pretrained: Pretrained | None = None
 
 
 class NumericFeature(ReadFeature):

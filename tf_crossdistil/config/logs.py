@@ -14,14 +14,18 @@ SPLITS = ("train", "validation", "test")
 class Task(Section):
     """A binary task and the column that labels it.
 
-    Without `positive` and `at_least` the column must hold 0 or 1. `truth` names a column with the true probability, which
-    only synthetic logs have; evaluation then reports the best reachable metrics. `weight` scales the student's losses.
+    Without `positive` and `at_least` the column must hold 0 or 1. `optional`: a row without this label is kept, and counts
+    for the other tasks only. `given`: the task that a row must be positive in to have this label, such as the click of a
+    purchase; on other rows the task is neither trained nor measured. `truth` names a column with the true probability,
+    which only synthetic logs have; evaluation then reports the best reachable metrics. `weight` scales the student's losses.
     """
 
     name: str
     column: str
     positive: str | int | float | bool | None = None
     at_least: float | None = None
+    optional: bool = False
+    given: str | None = None
     truth: str | None = None
     weight: float = Field(1.0, gt=0)
 

@@ -23,7 +23,7 @@ class Model(Section):
     experts: Experts = Experts()
     towers: list[Annotated[int, Field(ge=1)]] = [32]
     dropout: float = Field(0.0, ge=0, lt=1)
-    interaction: Literal["none", "cross"] = "none"
+    interaction: Literal["none", "cross", "multi_layer_dcn", "dot"] = "none"
 
 
 class Distillation(Section):
@@ -32,10 +32,12 @@ class Distillation(Section):
     `alpha` mixes hard and soft labels (Eq. 7), `beta1` and `beta2` weigh the finer order (Eq. 4), `margin` is m of the error
     correction (Eq. 10), `temperature` is tau (Eq. 6). `ranking_weight` is the pull of one stratum row on the parameters,
     relative to a row of the natural batch, so that it keeps its meaning when batch or stratum sizes change.
-    `auxiliary`: for each target task, the ordered tasks whose labels refine its order; default all others.
+    `calibration`: how teachers' logits become those of probabilities (Eq. 8). `auxiliary`: for each target task, the ordered
+    tasks whose labels refine its order; default all others.
     """
 
     method: str = "crossdistil"
+    calibration: str = "platt"
     alpha: float = Field(0.2, ge=0, le=1)
     beta1: float = Field(1.0, ge=0)
     beta2: float = Field(1.0, ge=0)
@@ -53,7 +55,11 @@ class EarlyStopping(Section):
 
 
 class Training(Section):
-    """How to train. `batch_size` counts natural rows, `strata_batch_size` rows drawn from each label combination."""
+    """How to train. `batch_size` counts natural rows, `strata_batch_size` rows drawn from each label combination.
+
+    `loss`: of the students on their labels. `loss_weighting`: `fixed` by the tasks' `weight`, or learned beside it from the
+    tasks' `uncertainty` (Kendall et al., CVPR 2018).
+    """
 
     batch_size: int = Field(4096, ge=1)
     strata_batch_size: int = Field(128, ge=1)
@@ -61,6 +67,8 @@ class Training(Section):
     learning_rate: float = Field(0.001, gt=0)
     embedding_learning_rate: float = Field(0.05, gt=0)
     calibration_learning_rate: float = Field(0.01, gt=0)
+    loss: str = "cross_entropy"
+    loss_weighting: Literal["fixed", "uncertainty"] = "fixed"
     early_stopping: EarlyStopping | None = EarlyStopping()
     strategy: Literal["none"] = "none"
     seed: int = Field(0, ge=0, lt=2**32)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tf_crossdistil.config import Experiment
+from tf_crossdistil.config import SAMPLE_WEIGHT, Experiment
 from tf_crossdistil.schema import TRUTH_PREFIX, PreparedData, RecordField, record_fields
 
 Columns = dict[str, tf.Tensor]
@@ -70,10 +70,10 @@ def split_batches(data: PreparedData, experiment: Experiment, split: str, batch_
 
 def feature_columns(experiment: Experiment, columns: Columns) -> Columns:
     """The columns that are features, or weights of features."""
-    labels = {name for task in experiment.task_names for name in (task, TRUTH_PREFIX + task)}
-    return {name: column for name, column in columns.items() if name not in labels}
+    others = {name for task in experiment.task_names for name in (task, TRUTH_PREFIX + task)} | {SAMPLE_WEIGHT}
+    return {name: column for name, column in columns.items() if name not in others}
 
 
 def label_matrix(experiment: Experiment, columns: Columns) -> tf.Tensor:
-    """The labels `[rows, tasks]`, in tag order."""
+    """The labels `[rows, tasks]`, in tag order; NaN where one is missing."""
     return tf.stack([columns[name] for name in experiment.task_names], axis=1)

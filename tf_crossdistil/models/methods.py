@@ -1,9 +1,9 @@
 """The distillation methods: which parts of CrossDistil each of them has."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-from tf_crossdistil.errors import UsageError
-from tf_crossdistil.suggest import did_you_mean
+from tf_crossdistil.plugins import find_plugin
 
 
 @dataclass(frozen=True)
@@ -11,18 +11,32 @@ class Method:
     """What a method trains beside the students' hard-label losses.
 
     Attributes:
-        teachers: augmented tasks with the ranking loss of Eq. 4.
-        distillation: students learn from calibrated, corrected teacher logits (Eq. 6-10).
+        teachers: what they learn: the augmented `ranking` loss of Eq. 4, the `labels` of their own task, or that there are
+            `none`.
+        auxiliary_ranking: the ranking loss has the terms of the auxiliary tasks; else only the bipartite one.
+        soft_labels: whose teacher the student of a task learns from: that of its `own` task, the teachers of its `auxiliary`
+            tasks (the mean of their probabilities), or `none`.
+        calibration: teachers' logits are calibrated before they become soft labels (Eq. 8).
+        correction: they are corrected where they contradict the label (Eq. 10).
     """
 
-    teachers: bool
-    distillation: bool
+    teachers: Literal["ranking", "labels", "none"] = "ranking"
+    auxiliary_ranking: bool = True
+    soft_labels: Literal["own", "auxiliary", "none"] = "own"
+    calibration: bool = True
+    correction: bool = True
 
 
+# The ablations are those of the paper's Tables 4 and 5.
 METHODS = {
-    "crossdistil": Method(teachers=True, distillation=True),
-    "taug": Method(teachers=True, distillation=False),
-    "none": Method(teachers=False, distillation=False),
+    "crossdistil": Method(),
+    "taug": Method(soft_labels="none"),
+    "none": Method(teachers="none", soft_labels="none"),
+    "without_auxiliary_ranking": Method(auxiliary_ranking=False),
+    "without_calibration": Method(calibration=False),
+    "without_correction": Method(correction=False),
+    "kd_same_task": Method(teachers="labels", calibration=False, correction=False),
+    "kd_cross_task": Method(teachers="labels", soft_labels="auxiliary", calibration=False, correction=False),
 }
 
 
@@ -32,6 +46,4 @@ def find_method(name: str) -> Method:
     Raises:
         UsageError: there is none; the nearest name is given.
     """
-    if name not in METHODS:
-        raise UsageError(f"distillation.method: there is no method '{name}'; {did_you_mean(name, METHODS)}")
-    return METHODS[name]
+    return find_plugin("distillation.method", name, METHODS)

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tf_crossdistil.config import Experiment, VocabularyFeature
+from tf_crossdistil.config import SAMPLE_WEIGHT, Experiment, VocabularyFeature
 from tf_crossdistil.data.records import Columns, column_signature, feature_columns, label_matrix, split_batches
 from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.metrics.predictions import Predictions
@@ -65,6 +65,8 @@ class SplitPredictor:
         if any(task.truth for task in experiment.tasks):
             unknown = tf.fill(tf.shape(outputs["labels"])[:1], np.float32(np.nan))
             outputs["truth"] = tf.stack([columns.get(TRUTH_PREFIX + task, unknown) for task in experiment.task_names], axis=1)
+        if experiment.sample_weight is not None:
+            outputs["weights"] = columns[SAMPLE_WEIGHT]
         if experiment.evaluation.group_by:
             outputs["groups"] = columns[experiment.evaluation.group_by]
         return outputs
