@@ -1,7 +1,9 @@
 """What a prepared data set holds, as tables for a person."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import product
+from math import prod
 
 from pydantic import BaseModel, ValidationError
 from rich.console import Console
@@ -11,7 +13,7 @@ from rich.table import Table
 from tf_crossdistil.config import SPLITS
 from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.schema import METADATA_FILE, NEARLY_EMPTY_ROWS, Metadata, PreparedData
-from tf_crossdistil.tags import all_tags
+from tf_crossdistil.tags import MISSING
 
 # More label combinations, or boundaries of buckets, than these are not listed one by one.
 _LOG_WIDTH = 200
@@ -23,6 +25,7 @@ _TITLE_WIDTH = 72
 
 class _Task(BaseModel):
     name: str
+    given: str | None = None
 
 
 class _Config(BaseModel):
@@ -46,7 +49,7 @@ def show_prepared(data: PreparedData, console: Console) -> None:
         CrossDistilError: the metadata is damaged.
     """
     metadata = data.metadata
-    tasks = _task_names(metadata)
+    tasks = [task.name for task in _tasks(metadata)]
     size = sum(entry.bytes for entry in data.manifest.files)
     console.print(
         f"[bold]{metadata.name}[/bold]: {metadata.rows_out:,} of {metadata.rows_in:,} rows "
@@ -56,6 +59,7 @@ def show_prepared(data: PreparedData, console: Console) -> None:
     )
     for table in (
         _counts(metadata, tasks),
+        _labelled(metadata, tasks),
         _positive_rates(metadata, tasks),
         _missing(metadata),
         _oov(metadata),
@@ -84,30 +88,56 @@ def warnings(metadata: Metadata) -> list[str]:
 
 
 def _thin_strata(metadata: Metadata) -> list[str]:
-    tasks = _task_names(metadata)
-    training = metadata.counts.get(SPLITS[0], {})
+    tasks = _tasks(metadata)
+    names = ", ".join(task.name for task in tasks)
+    training = {tag: rows for tag, rows in metadata.counts.get(SPLITS[0], {}).items() if _is_whole(tag, tasks)}
     thin = {tag: rows for tag, rows in training.items() if rows < NEARLY_EMPTY_ROWS}
-    combinations = 2 ** len(tasks)
+    combinations = _count_whole(tasks)
     absent = combinations - len(training)
     if len(thin) + absent > _MOST_TAGS:
         return [
-            f"{absent:,} of the {combinations:,} label combinations ({', '.join(tasks)}) have no training row, and "
+            f"{absent:,} of the {combinations:,} label combinations ({names}) have no training row, and "
             f"{len(thin):,} have fewer than {NEARLY_EMPTY_ROWS}; ranking terms between them are weak or left out"
         ]
-    thin |= {tag: 0 for tag in all_tags(len(tasks)) if tag not in training} if absent else {}
+    thin |= {tag: 0 for tag in _whole_tags(tasks) if tag not in training} if absent else {}
     result = []
     for tag, rows in sorted(thin.items()):
         found = f"has only {_count(rows, 'training row')}" if rows else "has no training row"
         result.append(
-            f"the stratum tag={tag} ({', '.join(tasks)}) {found}; below {NEARLY_EMPTY_ROWS} its draws repeat, "
+            f"the stratum tag={tag} ({names}) {found}; below {NEARLY_EMPTY_ROWS} its draws repeat, "
             "and its ranking terms are weak or left out"
         )
     return result
 
 
-def _task_names(metadata: Metadata) -> list[str]:
+def _is_whole(tag: str, tasks: Sequence[_Task]) -> bool:
+    """Whether a tag lacks labels only where `given` says so."""
+    digits = {task.name: digit for task, digit in zip(tasks, tag, strict=True)}
+    return all((digits[task.name] == MISSING) == (digits.get(task.given or "", "1") != "1") for task in tasks)
+
+
+def _count_whole(tasks: Sequence[_Task], condition: str | None = None) -> int:
+    """How many combinations the tasks have whose `condition` holds, with all that depend on these."""
+    return prod(1 + _count_whole(tasks, task.name) for task in tasks if task.given == condition)
+
+
+def _whole_tags(tasks: Sequence[_Task]) -> list[str]:
+    """All tags that are whole."""
+    return ["".join(labels.get(task.name, MISSING) for task in tasks) for labels in _whole_labels(tasks)]
+
+
+def _whole_labels(tasks: Sequence[_Task], condition: str | None = None) -> list[dict[str, str]]:
+    choices = [
+        [{task.name: "0"}, *({task.name: "1"} | others for others in _whole_labels(tasks, task.name))]
+        for task in tasks
+        if task.given == condition
+    ]
+    return [{name: label for part in parts for name, label in part.items()} for parts in product(*choices)]
+
+
+def _tasks(metadata: Metadata) -> list[_Task]:
     try:
-        return [task.name for task in _Config.model_validate(metadata.config).tasks]
+        return _Config.model_validate(metadata.config).tasks
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in ("config", *first["loc"]))
@@ -159,11 +189,21 @@ def _counts_of_many(metadata: Metadata, total: Counter[str], title: str) -> Tabl
     return table
 
 
+def _labelled(metadata: Metadata, tasks: list[str]) -> Table:
+    rates = {split: rates.labelled for split, rates in metadata.rates.items()}
+    lacking = [task for task in tasks if any(shares.get(task, 1.0) < 1 for shares in rates.values())]
+    return _by_split("rows that have the label", rates if lacking else {}, lacking)
+
+
 def _positive_rates(metadata: Metadata, tasks: list[str]) -> Table:
-    table = _table("positive rates", "split", *tasks)
-    for split in SPLITS:
-        rates: Mapping[str, float] = metadata.rates[split].positive if split in metadata.rates else {}
-        table.add_row(split, *(f"{rates[task]:.2%}" if task in rates else "" for task in tasks))
+    return _by_split("positive rates", {split: rates.positive for split, rates in metadata.rates.items()}, tasks)
+
+
+def _by_split(title: str, rates: Mapping[str, Mapping[str, float]], tasks: list[str]) -> Table:
+    table = _table(title, "split", *tasks)
+    for split in SPLITS if rates else ():
+        shares = _shares(rates.get(split, {}))
+        table.add_row(split, *(shares.get(task, "") for task in tasks))
     return table
 
 

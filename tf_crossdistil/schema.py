@@ -50,9 +50,12 @@ class NumericStatistics(_Document):
 
 
 class SplitRates(_Document):
-    """Shares of a split: positive rows by task, missing values by feature, values out of vocabulary by feature."""
+    """Shares of a split, by task of rows that have its label and of positive ones among these, by feature of missing values and
+    of values out of vocabulary. A task whose label no row has has no share of positive ones.
+    """
 
     positive: dict[str, float]
+    labelled: dict[str, float] = {}
     missing: dict[str, float]
     oov: dict[str, float]
 

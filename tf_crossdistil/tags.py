@@ -30,7 +30,9 @@ def tag_codes(labels: NDArray[np.floating]) -> NDArray[np.int64]:
     """
     codes = np.zeros(len(labels), np.int64)
     for column in labels.T:
-        codes = 3 * codes + np.where(np.isnan(column), 2, column).astype(np.int64)
+        codes *= 3
+        # The lesser of a number and NaN is the number.
+        codes += np.fmin(column, 2).astype(np.int8)
     return codes
 
 

@@ -65,6 +65,16 @@ def not_numbers(column: str, stored: Any, rows: NDArray[np.int64]) -> list[Fault
     return [not_utf8(column, rows[marked]), Fault("not_a_number", column, "finite numbers", rows[~marked])]
 
 
+def weight_faults(column: str, columns: Columns) -> list[Fault]:
+    """What keeps rows of a column from being weights, which must be there and fit float32."""
+    numbers = columns.numbers(column)
+    return [
+        wrong_type(column, "one number", numbers.wrong),
+        *not_numbers(column, columns.stored[column], np.flatnonzero(not_float32(numbers.values))),
+        Fault("negative_weight", column, "weights of 0 and more", np.flatnonzero(numbers.values < 0)),
+    ]
+
+
 def probability_faults(column: str, columns: Columns) -> list[Fault]:
     """What keeps rows of a column from being probabilities."""
     values = columns.numbers(column).values

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.checking.columns import Columns
-from pipelines.checking.faults import Fault, number_faults, probability_faults, text_faults
-from pipelines.checking.labels import read_label
+from pipelines.checking.faults import Fault, number_faults, probability_faults, text_faults, weight_faults
+from pipelines.checking.labels import read_labels
 from pipelines.checking.lists import Lists, read_lists
 from pipelines.checking.split import make_splitter
 from tf_crossdistil.config import Experiment, MultiValueFeature, NumericFeature
@@ -19,12 +19,13 @@ from tf_crossdistil.config import Experiment, MultiValueFeature, NumericFeature
 class Rows:
     """A block of rows, each array `[rows]`. Where `fault_of` is not -1 the row is bad and its other values mean nothing.
 
-    `lists` go by multi_value feature; `labels` is `[rows, tasks]`; `splits` are positions in `tf_crossdistil.config.SPLITS`.
+    `lists` go by multi_value feature; `labels` is `[rows, tasks]`, NaN where one is missing; `splits` are positions in
+    `tf_crossdistil.config.SPLITS`.
     """
 
     columns: Columns
     lists: dict[str, Lists]
-    labels: NDArray[np.uint8]
+    labels: NDArray[np.float32]
     splits: NDArray[np.int8]
     faults: list[Fault]
     fault_of: NDArray[np.int16]
@@ -45,31 +46,31 @@ class Validator:
         self._numbers = [feature.source_column for feature in experiment.features if isinstance(feature, NumericFeature)]
         single = [feature for feature in experiment.features if not isinstance(feature, MultiValueFeature | NumericFeature)]
         self._texts = [*(task.column for task in experiment.tasks), *(feature.source_column for feature in single)]
+        self._weights = [experiment.sample_weight] if experiment.sample_weight is not None else []
         self._splitter = make_splitter(experiment.split)
         lists = [column for feature in self._lists for column in (feature.source_column, feature.weights) if column]
-        wanted = [*self._texts, *lists, *self._numbers, *self._truths, *self._splitter.columns]
+        wanted = [*self._texts, *lists, *self._numbers, *self._truths, *self._weights, *self._splitter.columns]
         self.columns = list(dict.fromkeys(wanted))
 
     def __call__(self, block: Mapping[str, Any]) -> Rows:
         """Checks a block, given as `pa.Array` `[rows]` of any type by column."""
         columns = Columns(block)
         faults = [fault for name in dict.fromkeys(self._texts) for fault in text_faults(name, columns.texts(name))]
-        labels = []
-        for task in self._tasks:
-            label, wrong = read_label(task, columns.texts(task.column))
-            labels.append(label)
-            faults += wrong
+        labels, wrong = read_labels(self._tasks, columns)
+        faults += wrong
         for name in dict.fromkeys(self._numbers):
             faults += number_faults(name, columns, required=False)
         for name in dict.fromkeys(self._truths):
             faults += probability_faults(name, columns)
+        for name in self._weights:
+            faults += weight_faults(name, columns)
         lists = {}
         for feature in self._lists:
             lists[feature.name], wrong = read_lists(feature, columns)
             faults += wrong
         splits, wrong = self._splitter.place(columns)
         faults = [fault for fault in [*faults, *wrong] if len(fault.rows)]
-        return Rows(columns, lists, np.stack(labels, axis=1), splits, faults, _first_faults(faults, len(splits)))
+        return Rows(columns, lists, labels, splits, faults, _first_faults(faults, len(splits)))
 
 
 def _first_faults(faults: Sequence[Fault], rows: int) -> NDArray[np.int16]:

@@ -15,9 +15,9 @@ from pipelines.encoding.features import EncodedFeature, feature_encoders
 from pipelines.encoding.fields import Field
 from pipelines.encoding.lists import ListRecordEncoder
 from pipelines.encoding.tally import Tally
-from tf_crossdistil.config import SPLITS, Experiment
+from tf_crossdistil.config import SAMPLE_WEIGHT, SPLITS, Experiment
 from tf_crossdistil.schema import TRUTH_PREFIX
-from tf_crossdistil.tags import tag_codes
+from tf_crossdistil.tags import tag_codes, tag_of
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,14 @@ class RowEncoder:
 
     def __init__(self, experiment: Experiment, vocabularies: Mapping[str, Any]) -> None:
         self._tasks = experiment.tasks
+        self._combinations = 3 ** len(experiment.tasks)
+        # Numbers of the logs that records hold as they are, by field.
+        self._numbers = {SAMPLE_WEIGHT: experiment.sample_weight} if experiment.sample_weight is not None else {}
+        self._numbers |= {TRUTH_PREFIX + task.name: task.truth for task in experiment.tasks if task.truth}
         self._names = [feature.name for feature in experiment.features]
         self._features = feature_encoders(experiment, vocabularies)
         fields = [field for feature in self._features for field in feature.fields]
-        fields += [Field(task.name, "float") for task in self._tasks]
-        fields += [Field(TRUTH_PREFIX + task.name, "float") for task in self._tasks if task.truth]
+        fields += [Field(name, "float") for name in (*experiment.task_names, *self._numbers)]
         lists = [field for feature in self._features for field in feature.lists]
         self._encoder = ListRecordEncoder(fields, lists) if lists else RecordEncoder(fields)
 
@@ -73,10 +76,10 @@ class RowEncoder:
         parts: dict[str, slice] = {}
         starts = np.flatnonzero(np.concatenate([[True], codes[1:] != codes[:-1]])[: len(codes)]).tolist()
         for first, end in pairwise([*starts, len(codes)]):
-            split, tag = divmod(int(codes[first]), 1 << len(self._tasks))
+            split, tag = divmod(int(codes[first]), self._combinations)
             offset = int(ends[first - 1]) if first else 0
             records = Records(data[offset : ends[end - 1]].data, ends[first:end] - offset)
-            groups.append(Group(SPLITS[split], format(tag, f"0{len(self._tasks)}b"), records))
+            groups.append(Group(SPLITS[split], tag_of(tag, len(self._tasks)), records))
             parts[SPLITS[split]] = slice(parts.get(SPLITS[split], slice(first, end)).start, end)
         return EncodedBlock(groups, {split: self._tally(features, part) for split, part in parts.items()})
 
@@ -90,18 +93,16 @@ class RowEncoder:
         ]
 
     def _order(self, rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The good rows by split and tag, and what they are ordered by: the split's position, then the tag's bits."""
+        """The good rows by split and tag, and what they are ordered by: the split's position, then the tag's code."""
         chosen = np.flatnonzero(rows.good)
-        codes = (rows.splits.astype(np.int64) << len(self._tasks) | tag_codes(rows.labels))[chosen]
+        codes = (rows.splits.astype(np.int64) * self._combinations + tag_codes(rows.labels))[chosen]
         # Small integers are sorted in a fraction of the time.
-        order = np.argsort(codes.astype(np.min_scalar_type(len(SPLITS) << len(self._tasks))), kind="stable")
+        order = np.argsort(codes.astype(np.min_scalar_type(len(SPLITS) * self._combinations)), kind="stable")
         return codes[order], chosen[order]
 
     def _labels(self, rows: Rows, chosen: NDArray[np.int64]) -> dict[str, Any]:
         columns: dict[str, Any] = {task.name: rows.labels[chosen, position] for position, task in enumerate(self._tasks)}
-        return columns | {
-            TRUTH_PREFIX + task.name: rows.columns.numbers(task.truth).values[chosen] for task in self._tasks if task.truth
-        }
+        return columns | {name: rows.columns.numbers(column).values[chosen] for name, column in self._numbers.items()}
 
     def _tally(self, features: Sequence[EncodedFeature], part: slice) -> Tally:
         counts: dict[str, dict[str, int]] = {}

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
+from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from typing_extensions import Self
 
@@ -22,12 +23,13 @@ from pipelines.runs.sink import FileWriter, GzipWriters, write_file
 from pipelines.runs.storage import WORK_DIRECTORY, RunPath, by_number
 from tf_crossdistil.config import SPLITS
 from tf_crossdistil.schema import FileEntry
+from tf_crossdistil.tags import tag_codes, tag_labels, tag_of
 
 # Records of some hundred bytes make a shard of about a hundred megabytes, of which there are two copies for a moment.
 SHARD_ROWS = 500_000
 _WRITTEN_ROWS = 1 << 14
 _RANGES, _SHARDS = 0, 1
-_SCHEMA = pa.schema([("group", pa.int32()), ("record", pa.large_binary())])
+_SCHEMA = pa.schema([("group", pa.int64()), ("record", pa.large_binary())])
 _ENTRIES = TypeAdapter(list[FileEntry])
 
 
@@ -54,8 +56,8 @@ class SpillWriter:
         """Takes in the records of one block."""
         if not groups:
             return
-        codes = np.repeat([_group_code(group) for group in groups], [len(group.records) for group in groups])
-        columns = [pa.array(codes, pa.int32()), pa.concat_arrays([_as_array(group.records) for group in groups])]
+        codes = np.repeat(_group_codes(groups), [len(group.records) for group in groups])
+        columns = [pa.array(codes), pa.concat_arrays([_as_array(group.records) for group in groups])]
         shards = self._draws.random_raw(len(codes)) % np.uint64(self._shards)
         order = np.argsort(shards, kind="stable")
         dealt = pa.record_batch(columns, schema=_SCHEMA).take(pa.array(order))
@@ -97,7 +99,8 @@ def write_shard(run: RunPath, shard: int, shards: int, ranges: int, tasks: int) 
     draws = np.random.PCG64([_SHARDS, shard])
     with GzipWriters(run) as writers:
         for code in np.unique(codes).tolist():
-            split, tag = SPLITS[code >> tasks], format(code & ~(-1 << tasks), f"0{tasks}b")
+            position, tag_code = divmod(code, 3**tasks)
+            split, tag = SPLITS[position], tag_of(tag_code, tasks)
             writer = writers.open(f"{split}/tag={tag}/part-{shard:05d}.tfrecord.gz", split, tag)
             chosen = np.flatnonzero(codes == code)
             chosen = chosen[np.argsort(draws.random_raw(len(chosen)), kind="stable")]
@@ -134,8 +137,10 @@ def _spill_path(index: int) -> str:
     return f"{WORK_DIRECTORY}/spill-{index:05d}.arrow"
 
 
-def _group_code(group: Group) -> int:
-    return SPLITS.index(group.split) << len(group.tag) | int(group.tag, 2)
+def _group_codes(groups: Sequence[Group]) -> NDArray[np.int64]:
+    labels = np.array([tag_labels(group.tag) for group in groups])
+    splits = np.array([SPLITS.index(group.split) for group in groups])
+    return splits * 3 ** labels.shape[1] + tag_codes(labels)
 
 
 def _as_array(records: Records) -> Any:

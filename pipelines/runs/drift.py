@@ -81,7 +81,12 @@ def _listed(columns: Sequence[str]) -> str:
 
 
 def _rates(metadata: Metadata, split: str) -> dict[str, Rate]:
-    titles = {"positive": "the positive rate of task", "missing": "the missing rate of", "oov": "the out-of-vocabulary rate of"}
+    titles = {
+        "positive": "the positive rate of task",
+        "labelled": "the share of rows that have the label of task",
+        "missing": "the missing rate of",
+        "oov": "the out-of-vocabulary rate of",
+    }
     return {f"{titles[kind]} '{name}'": rate for kind, name, rate in _split_rates(metadata, split)}
 
 
@@ -89,7 +94,8 @@ def _split_rates(metadata: Metadata, split: str) -> Iterator[tuple[str, str, Rat
     rates, rows = metadata.rates.get(split), sum(metadata.counts.get(split, {}).values())
     if rates is None or not rows:
         return
-    yield from (("positive", task, Rate(share, rows)) for task, share in rates.positive.items())
+    yield from (("positive", task, Rate(share, rows * rates.labelled.get(task, 1.0))) for task, share in rates.positive.items())
+    yield from (("labelled", task, Rate(share, rows)) for task, share in rates.labelled.items())
     yield from (("missing", feature, Rate(share, rows)) for feature, share in rates.missing.items())
     for feature, share in rates.oov.items():
         # Values of one row go together, so rows that have any are what is observed.

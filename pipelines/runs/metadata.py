@@ -9,7 +9,6 @@ from pipelines.sources.inputs import InputInfo
 from tf_crossdistil import __version__
 from tf_crossdistil.config import SPLITS, Experiment
 from tf_crossdistil.schema import InputFile, Metadata, SplitRates
-from tf_crossdistil.tags import tag_labels
 
 
 def summarize(experiment: Experiment, identity: str, inputs: Sequence[InputInfo], reports: Reports) -> Metadata:
@@ -52,9 +51,14 @@ def summarize(experiment: Experiment, identity: str, inputs: Sequence[InputInfo]
 
 
 def _rates(tasks: Sequence[str], counts: Counter[str], tally: Tally) -> SplitRates:
-    positives = {task: sum(rows for tag, rows in counts.items() if tag_labels(tag)[i]) for i, task in enumerate(tasks)}
+    by_label = {task: Counter[str]() for task in tasks}
+    for tag, rows in counts.items():
+        for task, digit in zip(tasks, tag, strict=True):
+            by_label[task][digit] += rows
+    labelled = {task: digits["0"] + digits["1"] for task, digits in by_label.items()}
     return SplitRates(
-        positive={task: rows / counts.total() for task, rows in positives.items()},
+        positive={task: by_label[task]["1"] / rows for task, rows in labelled.items() if rows},
+        labelled={task: rows / counts.total() for task, rows in labelled.items()},
         missing={feature: rows / tally.rows for feature, rows in tally.missing.items()},
         oov={feature: tally.oov.get(feature, 0) / values for feature, values in tally.values.items() if values},
     )

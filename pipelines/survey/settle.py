@@ -11,7 +11,7 @@ from pipelines.runs.storage import RunPath
 from pipelines.sources.blocks import InputRange
 from pipelines.survey.survey import Survey
 from pipelines.survey.vocabulary import parse_vocabulary, vocabulary_bytes
-from tf_crossdistil.config import Experiment, NumericFeature, VocabularyFeature
+from tf_crossdistil.config import SAMPLE_WEIGHT, Experiment, NumericFeature, VocabularyFeature
 from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.schema import FileEntry, NumericStatistics, PreparedData, Vocabulary
 
@@ -36,8 +36,8 @@ def settle(
             they may lack training rows.
 
     Raises:
-        CrossDistilError: too many rows are bad, a task cannot be learnt from the training split, or a file of the frozen run
-            is damaged.
+        CrossDistilError: too many rows are bad, a task cannot be learnt from the training split, all of that has no weight,
+            or a file of the frozen run is damaged.
     """
     rows = [survey.ranges[part.index].rows for part in ranges]
     rows_before = _rows_before(ranges, rows)
@@ -51,12 +51,11 @@ def settle(
                 _write_vocabulary(survey, feature, run) if frozen is None else _copy_vocabulary(frozen, feature, run)
             )
             files.append(entry)
-    numeric = [feature for feature in experiment.features if isinstance(feature, NumericFeature)]
     report = SurveyReport(
         rows=rows,
         rows_before=rows_before,
         vocabularies=vocabularies,
-        numeric={f.name: frozen.metadata.numeric[f.name] if frozen else _statistics(survey, f) for f in numeric},
+        numeric=_all_statistics(survey, experiment) if frozen is None else frozen.metadata.numeric,
         files=files,
     )
     write_survey(run, report)
@@ -79,6 +78,21 @@ def _copy_vocabulary(frozen: PreparedData, feature: VocabularyFeature, run: RunP
             "or take the vocabulary from another run"
         )
     return known, entry
+
+
+def _all_statistics(survey: Survey, experiment: Experiment) -> dict[str, NumericStatistics]:
+    """By numeric feature, and those of the sample weight if there is one."""
+    result = {
+        feature.name: _statistics(survey, feature) for feature in experiment.features if isinstance(feature, NumericFeature)
+    }
+    if experiment.sample_weight is not None:
+        result[SAMPLE_WEIGHT] = survey.moments[experiment.sample_weight].statistics()
+        if not result[SAMPLE_WEIGHT].mean:
+            raise CrossDistilError(
+                f"column '{experiment.sample_weight}' weighs every row of the training split 0, so nothing can be learnt; "
+                "sample_weight must name a column with weights above 0"
+            )
+    return result
 
 
 def _statistics(survey: Survey, feature: NumericFeature) -> NumericStatistics:
@@ -128,10 +142,11 @@ def _check_training_rows(survey: Survey, experiment: Experiment) -> None:
         raise CrossDistilError(
             "no good row belongs to the training split; check the boundaries or fractions of 'split' in the configuration"
         )
-    for task, positives in zip(experiment.tasks, survey.positives, strict=True):
-        lacking = {0: "positive", survey.training_rows: "negative"}.get(int(positives))
-        if lacking:
+    for task, positives, negatives in zip(experiment.tasks, survey.positives, survey.negatives, strict=True):
+        if not (positives and negatives):
+            lacking = "negative" if positives else "positive"
             raise CrossDistilError(
-                f"task '{task.name}' has no {lacking} row among the {survey.training_rows:,} of the training split, so nothing "
-                f"can be learnt; check its column '{task.column}' and how the configuration reads it, or give more logs"
+                f"task '{task.name}' has no {lacking} row among the {positives + negatives:,} of the training split with its "
+                f"label, so nothing can be learnt; check its column '{task.column}' and how the configuration reads it, or give "
+                "more logs"
             )

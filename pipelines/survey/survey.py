@@ -32,7 +32,8 @@ class Survey:
     """Merged findings; all but `ranges` are over good rows of the training split.
 
     `values` go by the feature that owns the vocabulary; `moments`, and `quantiles` where they are asked for, by column of
-    the logs. `positives` `[tasks]` and `training_rows` tell whether every task can be learnt.
+    the logs, with that of the sample weight. `positives` and `negatives` `[tasks]`, and `training_rows`, tell whether every
+    task can be learnt.
     """
 
     features: Sequence[VocabularyFeature]
@@ -40,6 +41,7 @@ class Survey:
     moments: dict[str, Moments]
     quantiles: dict[str, QuantileCounts]
     positives: NDArray[np.int64]
+    negatives: NDArray[np.int64]
     training_rows: int = 0
     ranges: dict[int, RangeSummary] = field(default_factory=dict)
 
@@ -48,12 +50,14 @@ class Survey:
         """What is known before any row; `counts_values` unless the vocabularies are there already."""
         features = [feature for feature in experiment.features if isinstance(feature, VocabularyFeature) and counts_values]
         numeric = [feature for feature in experiment.features if isinstance(feature, NumericFeature)]
+        weights = [experiment.sample_weight] if experiment.sample_weight is not None else []
         return cls(
             features=features,
             values={feature.vocabulary: ValueCounts() for feature in features},
-            moments={feature.source_column: Moments() for feature in numeric},
+            moments={column: Moments() for column in [*(feature.source_column for feature in numeric), *weights]},
             quantiles={feature.source_column: QuantileCounts() for feature in numeric if feature.buckets},
             positives=np.zeros(len(experiment.tasks), np.int64),
+            negatives=np.zeros(len(experiment.tasks), np.int64),
         )
 
     def open_range(self, index: int) -> None:
@@ -74,7 +78,8 @@ class Survey:
         for column, quantiles in self.quantiles.items():
             numbers = rows.columns.numbers(column)
             quantiles.add(numbers.values[training & ~numbers.missing])
-        self.positives = self.positives + rows.labels[training].sum(axis=0, dtype=np.int64)
+        for counts, label in ((self.positives, 1), (self.negatives, 0)):
+            counts += [np.count_nonzero(column[training] == label) for column in rows.labels.T]
         self.training_rows += int(np.count_nonzero(training))
 
     def merge(self, other: "Survey") -> None:
@@ -86,7 +91,8 @@ class Survey:
             moments.merge(other.moments[column])
         for column, quantiles in self.quantiles.items():
             quantiles.merge(other.quantiles[column])
-        self.positives = self.positives + other.positives
+        self.positives += other.positives
+        self.negatives += other.negatives
         self.training_rows += other.training_rows
 
     def _count_values(self, feature: VocabularyFeature, rows: Rows, training: NDArray[np.bool_]) -> None:

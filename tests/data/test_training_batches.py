@@ -82,7 +82,7 @@ def test_same_seed_and_epoch_give_the_same_batches_and_others_do_not(prepared, s
 
 
 def test_streamed_strata_are_rows_of_their_stratum_too(prepared, shared_experiment, tag_by_row, monkeypatch):
-    monkeypatch.setattr("tf_crossdistil.data.training_batches._HELD_ROWS", 50)
+    monkeypatch.setattr("tf_crossdistil.data.training_rows._HELD_ROWS", 50)
     experiment = with_training(shared_experiment, strata_batch_size=64)
     drawn = set()
     for batch in TrainingBatches(prepared, experiment, with_strata=True).epoch(1):
@@ -96,7 +96,7 @@ def test_streamed_strata_are_rows_of_their_stratum_too(prepared, shared_experime
 @pytest.mark.parametrize("held", [2_000_000, 50], ids=["held", "streamed"])
 def test_lists_and_weights_stay_with_their_rows(prepared, shared_experiment, monkeypatch, held):
     """Natural and drawn rows come from batches padded to different lengths."""
-    monkeypatch.setattr("tf_crossdistil.data.training_batches._HELD_ROWS", held)
+    monkeypatch.setattr("tf_crossdistil.data.training_rows._HELD_ROWS", held)
 
     def lists(columns):
         return [

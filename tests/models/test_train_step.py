@@ -19,14 +19,14 @@ def test_loss_and_one_step_equal_the_numpy_implementation(levels):
     model, experiment = small_model(
         model={"experts": {"shared": 2, "per_task": 1, "units": [5], "levels": levels}, "towers": [6]}
     )
-    model.calibration.scaling.free_scale.assign([0.1, 0.9])
-    model.calibration.scaling.offset.assign([0.3, -0.2])
+    model.calibration.calibrator.free_scale.assign([0.1, 0.9])
+    model.calibration.calibrator.offset.assign([0.3, -0.2])
     settings, training = experiment.distillation, experiment.training
     batch = small_batch()
     variables = oracle.parameters_of(model)
     assert {v.ref() for v in variables.values()} == {v.ref() for v in model.trainable_variables}
     before = arrays(variables)
-    free, offset = model.calibration.scaling.free_scale.numpy(), model.calibration.scaling.offset.numpy()
+    free, offset = model.calibration.calibrator.free_scale.numpy(), model.calibration.calibrator.offset.numpy()
     scale = oracle.softplus(free)
     soft_labels, teacher = oracle.soft_labels_of(before, batch, scale, offset, settings, levels)
 
@@ -58,14 +58,14 @@ def test_loss_and_one_step_equal_the_numpy_implementation(levels):
     error = oracle.sigmoid(scale * teacher + offset) - batch["labels"]
     slope = oracle.sigmoid(free) * np.mean(error * teacher, axis=0)
     rate = training.calibration_learning_rate
-    np.testing.assert_allclose(model.calibration.scaling.free_scale, oracle.adam_step(free, slope, rate), atol=1e-5)
-    np.testing.assert_allclose(model.calibration.scaling.offset, oracle.adam_step(offset, error.mean(axis=0), rate), atol=1e-5)
+    np.testing.assert_allclose(model.calibration.calibrator.free_scale, oracle.adam_step(free, slope, rate), atol=1e-5)
+    np.testing.assert_allclose(model.calibration.calibrator.offset, oracle.adam_step(offset, error.mean(axis=0), rate), atol=1e-5)
 
 
 def gradient_of(model, batch, names):
     """The gradient of the named losses by every variable of the model, and by P and Q."""
     variables = oracle.parameters_of(model)
-    calibration = {f"calibration/{variable.name}": variable for variable in model.calibration.scaling.trainable_variables}
+    calibration = {f"calibration/{variable.name}": variable for variable in model.calibration.calibrator.trainable_variables}
     with tf.GradientTape() as tape:
         terms = model.losses_by_name(batch, model(batch["features"], training=True))
         loss = tf.add_n([terms[name] for name in names])
@@ -102,9 +102,9 @@ def test_calibration_moves_by_its_own_loss_only():
     for alpha, ranking_weight in ((0.0, 0.0), (1.0, 5.0)):
         model, _ = small_model(distillation={"alpha": alpha, "ranking_weight": ranking_weight})
         run_step(model, small_batch())
-        moved.append([variable.numpy() for variable in model.calibration.scaling.trainable_variables])
+        moved.append([variable.numpy() for variable in model.calibration.calibrator.trainable_variables])
         known = {variable.ref() for variable in model.variables}
-        assert not known & {variable.ref() for variable in model.calibration.scaling.variables}
+        assert not known & {variable.ref() for variable in model.calibration.calibrator.variables}
         assert len(model.optimizer.weights) == len(model.dense_variables) * 2 + len(model.embedding_variables) + 2
     np.testing.assert_array_equal(moved[0], moved[1])
     assert np.any(moved[0][0] != np.float32(np.log(np.e - 1)))

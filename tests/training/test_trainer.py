@@ -19,7 +19,7 @@ from tf_crossdistil.training.trainer import train
 
 def weights(run):
     model = run.load_best()
-    return [variable.numpy() for variable in [*model.variables, *model.calibration.scaling.variables]]
+    return [variable.numpy() for variable in [*model.variables, *model.calibration.calibrator.variables]]
 
 
 def assert_equal_weights(left, right):

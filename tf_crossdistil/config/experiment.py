@@ -12,7 +12,6 @@ from tf_crossdistil.config.logs import Source, Split, Task
 from tf_crossdistil.config.section import Section, duplicates
 from tf_crossdistil.config.training import Distillation, Evaluation, Model, Training
 
-
 # The field of a record that holds the row's weight.
 SAMPLE_WEIGHT = "sample_weight"
 
@@ -21,7 +20,8 @@ class Experiment(Section):
     """One configuration file. `sample_weight`: a column of numbers from 0, how much each row counts in losses and metrics."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
-    tasks: list[Task] = Field(min_length=1)
+    # Tags of so many tasks, with the split, are still numbered in 64 bits.
+    tasks: list[Task] = Field(min_length=1, max_length=38)
     features: list[Feature] = Field(min_length=1)
     source: Source = Source()
     split: Split

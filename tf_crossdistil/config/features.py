@@ -4,10 +4,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
 from tf_crossdistil.config.section import Section, has_own_value
+from tf_crossdistil.suggest import did_you_mean
+
+NUMERIC_TRANSFORMS = ("none", "log1p", "standardize", "bucketize")
 
 
 class ReadFeature(Section):
@@ -23,7 +26,7 @@ class ReadFeature(Section):
 
 
 class Pretrained(Section):
-    """Embeddings to start from: `file` is a NumPy array `[rows, dim]` (.npy).
+    """Embeddings to start from: `file` is a NumPy array `[rows, dim]` (.npy), read when a training starts.
 
     `values`: a text file whose line n holds the value that row n embeds; ids of other values start at random. Without it, row
     n embeds id n. `trainable: false` keeps the whole table as it starts.
@@ -103,20 +106,35 @@ class NumericFeature(ReadFeature):
 
     `log1p` is `sign(x) ln(1 + |x|)`; `standardize` uses mean and deviation of the training split; `bucketize` embeds the
     position of the number among `boundaries`, or among the boundaries of `buckets` equally filled parts of the training
-    split (a boundary belongs to the bucket above it). `default`: the raw value that stands for a missing one.
+    split (a boundary belongs to the bucket above it); `package.module:Class` is the user's own. `default`: the raw value that
+    stands for a missing one.
     """
 
     kind: Literal["numeric"]
-    transform: Literal["none", "log1p", "standardize", "bucketize"] = "none"
+    transform: str = "none"
     default: float = 0.0
     boundaries: list[float] | None = Field(None, min_length=1)
     buckets: int | None = Field(None, ge=2)
     dim: int = Field(8, ge=1)
 
+    @property
+    def is_bucketized(self) -> bool:
+        """Whether the number is embedded by its bucket."""
+        return self.transform == "bucketize"
+
+    @field_validator("transform")
+    @classmethod
+    def _known_or_own(cls, transform: str) -> str:
+        if ":" not in transform and transform not in NUMERIC_TRANSFORMS:
+            raise ValueError(
+                f"there is no '{transform}'; {did_you_mean(transform, NUMERIC_TRANSFORMS)} Your own is named package.module:Class"
+            )
+        return transform
+
     @model_validator(mode="after")
     def _one_way_to_bucketize(self) -> Self:
         given = [name for name in ("boundaries", "buckets") if getattr(self, name) is not None]
-        if self.transform == "bucketize":
+        if self.is_bucketized:
             if len(given) != 1:
                 raise ValueError(f"'{self.name}' is bucketized: give either 'boundaries' or 'buckets', how many")
         elif given or has_own_value(self, "dim"):

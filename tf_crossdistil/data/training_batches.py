@@ -2,27 +2,20 @@
 
 The augmented ranking loss compares rows of different label combinations (strata), some of them rare. A batch therefore
 names, for each stratum, which of its rows are uniform draws from it. Common strata are drawn from the natural rows
-themselves and cost nothing; rare ones are held in memory and appended.
+themselves and cost nothing; rare ones are drawn from the whole split and appended.
 """
 
 import logging
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
 
-from tf_crossdistil.config import Experiment
-from tf_crossdistil.data.records import (
-    Columns,
-    concat_rows,
-    feature_columns,
-    label_matrix,
-    parse_records,
-    serialized_records,
-)
+from tf_crossdistil.config import SAMPLE_WEIGHT, Experiment
+from tf_crossdistil.data.records import Columns, feature_columns, label_matrix
+from tf_crossdistil.data.training_rows import training_rows
 from tf_crossdistil.schema import NEARLY_EMPTY_ROWS, PreparedData
-from tf_crossdistil.tags import all_tags
+from tf_crossdistil.tags import MISSING, all_tags, observed_tags
 
 logger = logging.getLogger(__name__)
 
@@ -30,11 +23,6 @@ logger = logging.getLogger(__name__)
 # drawn twice, and this many rows, so that a batch without any is out of the question.
 _NATURAL_FACTOR = 4
 _NATURAL_ROWS = 64
-# Rows of one rare stratum that are held in memory; of a larger one, fresh rows stream through a buffer of this size.
-_HELD_ROWS = 2_000_000
-_SHUFFLE_ROWS = 262_144
-_HELD_BATCH = 8192
-_CHOICES = 8192
 
 
 class TrainingBatches:
@@ -42,120 +30,75 @@ class TrainingBatches:
 
     An element is a dict:
         `features`: columns `[batch + appended]`, or `[batch + appended, longest]` for lists, natural rows first;
-        `labels`: `[batch, tasks]` of the natural rows;
-        `strata` (only with `with_strata`): `[2^tasks, draws]`, for each tag the positions among all rows of uniform draws
-        from that tag. A tag without rows holds zeros; its pairs weigh nothing (`tags.pair_weights`).
+        `labels`: `[batch, tasks]` of the natural rows, NaN where one is missing;
+        `weights` (only with a sample weight): `[batch]`, divided by their mean over the training split;
+        `strata` (only with `with_strata`): `[tags, draws]`, for each of `observed_tags` the positions among all rows of
+        uniform draws from that tag.
 
     Every epoch sees each training row once; the last batch is filled up from the next pass, so all have one shape.
     """
 
     def __init__(self, data: PreparedData, experiment: Experiment, with_strata: bool):
-        self._data = data
         self._experiment = experiment
-        self._counts = data.metadata.counts["train"]
+        self._draws = experiment.training.strata_batch_size
+        counts = data.metadata.counts["train"]
         rows = data.rows("train")
         self.batch_size = min(experiment.training.batch_size, rows)
         self.steps = math.ceil(rows / self.batch_size)
-        self._draws = experiment.training.strata_batch_size
-        self._held: dict[str, Columns] = {}
-        self._streamed: list[str] = []
         self._with_strata = with_strata
+        self._strata = observed_tags(counts) if with_strata else []
         if with_strata:
-            self._arrange_strata(rows)
+            _tell_thin_strata(counts, len(experiment.tasks))
+        enough = max(_NATURAL_FACTOR * self._draws, _NATURAL_ROWS)
+        self._appended = [tag for tag in self._strata if self.batch_size * counts[tag] / rows < enough]
+        self._rows = training_rows(data, experiment, self.batch_size, self._appended, self._draws)
+        weighted = experiment.sample_weight is not None
+        self._mean_weight = data.metadata.numeric[SAMPLE_WEIGHT].mean if weighted else None
 
     def epoch(self, epoch: int) -> tf.data.Dataset:
         """The batches of one epoch, `steps` of them."""
         seed = self._experiment.training.seed * 1_000_003 + epoch
-        batches = self._natural_batches(seed)
+        numbered = self._rows.epoch(seed).enumerate()
+        elements = numbered.map(
+            lambda step, columns: self._element(seed, step, columns), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
+        return elements.take(self.steps).prefetch(tf.data.AUTOTUNE)
+
+    def _element(self, seed: int, step: tf.Tensor, columns: Columns) -> dict[str, Any]:
+        labels = label_matrix(self._experiment, columns)[: self.batch_size]
+        element = {
+            "features": feature_columns(self._experiment, columns),
+            "labels": tf.ensure_shape(labels, [self.batch_size, None]),
+        }
+        if self._mean_weight is not None:
+            element["weights"] = columns[SAMPLE_WEIGHT][: self.batch_size] / self._mean_weight
         if self._with_strata:
-            streams = tuple(self._stream(tag, seed) for tag in self._streamed)
-            numbered = tf.data.Dataset.zip((tf.data.Dataset.counter(), batches, *streams))
-            batches = numbered.map(
-                lambda step, natural, *streamed: self._append_strata([seed, step], natural, streamed),
-                num_parallel_calls=tf.data.AUTOTUNE,
-                deterministic=True,
-            )
-        else:
-            batches = batches.map(self._natural_element)
-        return batches.take(self.steps).prefetch(tf.data.AUTOTUNE)
-
-    def _arrange_strata(self, rows: int) -> None:
-        for tag in all_tags(len(self._experiment.tasks)):
-            count = self._counts.get(tag, 0)
-            if count < NEARLY_EMPTY_ROWS:
-                logger.warning(
-                    "training rows with label combination %s: %d; %s",
-                    tag,
-                    count,
-                    "its draws repeat the same few rows" if count else "ranking terms that need it are left out",
-                )
-            if count == 0 or self.batch_size * count / rows >= max(_NATURAL_FACTOR * self._draws, _NATURAL_ROWS):
-                continue
-            if count > _HELD_ROWS:
-                self._streamed.append(tag)
-            else:
-                self._held[tag] = self._load(tag)
-
-    def _load(self, tag: str) -> Columns:
-        records = serialized_records(self._data.record_files("train", tag)).batch(_HELD_BATCH)
-        return concat_rows(list(records.map(self._parse_features)))
-
-    def _parse_features(self, serialized: tf.Tensor) -> Columns:
-        return feature_columns(self._experiment, parse_records(self._experiment, serialized))
-
-    def _stream(self, tag: str, seed: int) -> tf.data.Dataset:
-        records = serialized_records(self._data.record_files("train", tag)).shuffle(_HELD_ROWS, seed=seed).repeat()
-        return records.batch(self._draws, drop_remainder=True).map(self._parse_features)
-
-    def _natural_batches(self, seed: int) -> tf.data.Dataset:
-        tags = [tag for tag, count in self._counts.items() if count]
-        by_tag = [serialized_records(self._data.record_files("train", tag)) for tag in tags]
-        shares = tf.math.log([[float(self._counts[tag]) for tag in tags]])
-        # Choices are drawn by the thousand: `sample_from_datasets` runs a graph for each one and is 50 times as slow. The
-        # negative seed keeps them apart from the draws of strata.
-        choices = tf.data.Dataset.counter().map(
-            lambda block: tf.random.stateless_categorical(
-                shares, _CHOICES, tf.stack([tf.constant(-1 - seed, tf.int64), block])
-            )[0]
-        )
-        # Towards the end of a pass the mixture runs out of one tag before another; the shuffle spreads that tail.
-        mixed = tf.data.Dataset.choose_from_datasets(by_tag, choices.unbatch(), stop_on_empty_dataset=False)
-        return (
-            mixed.shuffle(min(_SHUFFLE_ROWS, self._data.rows("train")), seed=seed)
-            .repeat()
-            .batch(self.batch_size, drop_remainder=True)
-            .map(lambda serialized: parse_records(self._experiment, serialized), num_parallel_calls=tf.data.AUTOTUNE)
-        )
-
-    def _natural_element(self, natural: Columns) -> dict[str, Any]:
-        return {"features": feature_columns(self._experiment, natural), "labels": label_matrix(self._experiment, natural)}
-
-    def _append_strata(self, seed: list[Any], natural: Columns, streamed: tuple[Columns, ...]) -> dict[str, Any]:
-        element = self._natural_element(natural)
-        labels = tf.cast(element["labels"], tf.int64)
-        codes = tf.reduce_sum(labels * [2**bit for bit in reversed(range(labels.shape[1]))], axis=1)
-        appended = [element["features"]]
-        positions = []
-        end = self.batch_size
-        streams: Iterator[Columns] = iter(streamed)
-        for code, tag in enumerate(all_tags(len(self._experiment.tasks))):
-            draw_seed = tf.stack([tf.cast(seed[0], tf.int64), seed[1] * 2 ** labels.shape[1] + code])
-            if not self._counts.get(tag, 0):
-                positions.append(tf.zeros([self._draws], tf.int64))
-            elif tag in self._held or tag in self._streamed:
-                appended.append(self._draw_held(self._held[tag], draw_seed) if tag in self._held else next(streams))
-                positions.append(tf.range(end, end + self._draws, dtype=tf.int64))
-                end += self._draws
-            else:
-                members = tf.where(codes == code)[:, 0]
-                positions.append(tf.gather(members, self._uniform(tf.size(members, tf.int64), draw_seed)))
-        element["features"] = concat_rows(appended)
-        element["strata"] = tf.stack(positions)
+            element["strata"] = tf.stack([self._positions(tag, labels, seed, step) for tag in self._strata])
         return element
 
-    def _draw_held(self, rows: Columns, seed: tf.Tensor) -> Columns:
-        drawn = self._uniform(tf.shape(next(iter(rows.values())), tf.int64)[0], seed)
-        return {name: tf.gather(column, drawn) for name, column in rows.items()}
+    def _positions(self, tag: str, labels: tf.Tensor, seed: int, step: tf.Tensor) -> tf.Tensor:
+        """Where the draws of a tag are among the rows of a batch, `[draws]`."""
+        if tag in self._appended:
+            first = self.batch_size + self._appended.index(tag) * self._draws
+            return tf.range(first, first + self._draws, dtype=tf.int64)
+        matches = [
+            tf.math.is_nan(labels[:, index]) if digit == MISSING else labels[:, index] == float(digit)
+            for index, digit in enumerate(tag)
+        ]
+        members = tf.where(tf.reduce_all(tf.stack(matches), axis=0))[:, 0]
+        # The negative number keeps these draws apart from those of the rows that are appended.
+        pair = tf.stack([tf.constant(-1 - seed, tf.int64), step * len(self._strata) + self._strata.index(tag)])
+        drawn = tf.random.stateless_uniform([self._draws], pair, maxval=tf.size(members, tf.int64), dtype=tf.int64)
+        return tf.gather(members, drawn)
 
-    def _uniform(self, count: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        return tf.random.stateless_uniform([self._draws], seed, minval=0, maxval=count, dtype=tf.int64)
+
+def _tell_thin_strata(counts: dict[str, int], tasks: int) -> None:
+    for tag in sorted({*all_tags(tasks), *observed_tags(counts)}):
+        count = counts.get(tag, 0)
+        if count < NEARLY_EMPTY_ROWS:
+            logger.warning(
+                "training rows with label combination %s: %d; %s",
+                tag,
+                count,
+                "its draws repeat the same few rows" if count else "ranking terms that need it are left out",
+            )

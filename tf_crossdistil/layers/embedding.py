@@ -4,9 +4,10 @@ import tensorflow as tf
 import tf_keras as keras
 
 
-def embedding_table(rows: int, dim: int) -> keras.layers.Embedding:
+def embedding_table(rows: int, dim: int, trainable: bool = True) -> keras.layers.Embedding:
     """A table `[rows, dim]` that starts with small random vectors; its gradient holds the rows that were looked up."""
-    return keras.layers.Embedding(rows, dim, embeddings_initializer=keras.initializers.RandomNormal(stddev=0.05))
+    initializer = keras.initializers.RandomNormal(stddev=0.05)
+    return keras.layers.Embedding(rows, dim, embeddings_initializer=initializer, trainable=trainable)
 
 
 class PooledEmbedding(keras.layers.Layer):

@@ -1,4 +1,4 @@
-"""Columns of ids and numbers to one dense vector a row."""
+"""Columns of ids and numbers to a dense vector for each feature."""
 
 import tensorflow as tf
 import tf_keras as keras
@@ -6,14 +6,14 @@ import tf_keras as keras
 from tf_crossdistil.config import Experiment, Feature, HashedFeature, MultiValueFeature, NumericFeature, VocabularyFeature
 from tf_crossdistil.data.records import Columns
 from tf_crossdistil.layers.embedding import PooledEmbedding, embedding_table
-from tf_crossdistil.layers.numeric import BucketEmbedding, NumericTransform
+from tf_crossdistil.layers.numeric import find_numeric_transform
 from tf_crossdistil.schema import Metadata
 
 
 class FeatureEncoder(keras.layers.Layer):
-    """Every feature embedded or transformed, then concatenated: columns `[rows]` and `[rows, longest]` to `[rows, width]`.
+    """Every feature embedded or transformed: columns `[rows]` and `[rows, longest]` to `[rows, width]`, by feature.
 
-    Features that share a vocabulary share one embedding table. All trainable variables are such tables.
+    Features that share a vocabulary share one embedding table.
     """
 
     def __init__(self, experiment: Experiment, metadata: Metadata, **kwargs: object):
@@ -28,9 +28,15 @@ class FeatureEncoder(keras.layers.Layer):
             if isinstance(feature, MultiValueFeature) and feature.weights
         }
 
-    def call(self, inputs: Columns) -> tf.Tensor:
+    def call(self, inputs: Columns) -> dict[str, tf.Tensor]:
         """Encodes the columns; the order of features is the configuration's."""
-        return tf.concat([self._encode(name, inputs) for name in self.encoders], axis=1)
+        return {name: self._encode(name, inputs) for name in self.encoders}
+
+    @property
+    def embedding_variables(self) -> list[tf.Variable]:
+        """The tables that are trained; their gradients are sparse."""
+        tables = [layer for layer in self.submodules if isinstance(layer, keras.layers.Embedding)]
+        return [variable for table in tables for variable in table.trainable_variables]
 
     def _encode(self, name: str, inputs: Columns) -> tf.Tensor:
         if name in self._weights_names:
@@ -39,13 +45,13 @@ class FeatureEncoder(keras.layers.Layer):
 
     def _encoder(self, feature: Feature) -> keras.layers.Layer:
         if isinstance(feature, NumericFeature):
-            layer = BucketEmbedding if feature.transform == "bucketize" else NumericTransform
-            return layer(feature, self._metadata.numeric[feature.name])
+            return find_numeric_transform(feature)(feature, self._metadata.numeric[feature.name])
         table = self._table(feature)
         return PooledEmbedding(table, feature.pooling) if isinstance(feature, MultiValueFeature) else table
 
     def _table(self, feature: VocabularyFeature | HashedFeature) -> keras.layers.Embedding:
         owner = feature if isinstance(feature, HashedFeature) else self._experiment.vocabulary_owner(feature)
         if owner.name not in self.tables:
-            self.tables[owner.name] = embedding_table(self._metadata.embedding_rows(feature), owner.dim)
+            trainable = owner.pretrained is None or owner.pretrained.trainable
+            self.tables[owner.name] = embedding_table(self._metadata.embedding_rows(feature), owner.dim, trainable)
         return self.tables[owner.name]

@@ -6,36 +6,72 @@ import tf_keras as keras
 
 from tf_crossdistil.config import NumericFeature
 from tf_crossdistil.layers.embedding import embedding_table
+from tf_crossdistil.plugins import find_plugin
 from tf_crossdistil.schema import NumericStatistics
 
 
 class NumericTransform(keras.layers.Layer):
-    """A number `[rows]` as one input `[rows, 1]`.
+    """Numbers `[rows]` to inputs of the network `[rows, width]`; this one leaves them as they are.
 
-    `log1p`: `sign(x) ln(1 + |x|)`. `standardize`: `(x - mean) / deviation` with the training split's statistics.
+    Implement `call`. It is part of the model, so what is exported has it too.
+
+    Args:
+        feature: the feature's part of the configuration.
+        statistics: of the raw numbers in the training split.
     """
 
     def __init__(self, feature: NumericFeature, statistics: NumericStatistics, **kwargs: object):
         super().__init__(**kwargs)
-        self._transform = {
-            "none": lambda x: x,
-            "log1p": lambda x: tf.sign(x) * tf.math.log1p(tf.abs(x)),
-            "standardize": lambda x: (x - statistics.mean) / (statistics.deviation or 1.0),
-        }[feature.transform]
+        self.feature = feature
+        self.statistics = statistics
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Transforms `[rows]`."""
-        return self._transform(inputs)[:, tf.newaxis]
+        return inputs[:, tf.newaxis]
 
 
-class BucketEmbedding(keras.layers.Layer):
-    """The embedding `[rows, dim]` of the bucket of a number `[rows]`; a boundary belongs to the bucket above it."""
+class LogTransform(NumericTransform):
+    """`sign(x) ln(1 + |x|)` `[rows, 1]`."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Transforms `[rows]`."""
+        return (tf.sign(inputs) * tf.math.log1p(tf.abs(inputs)))[:, tf.newaxis]
+
+
+class Standardization(NumericTransform):
+    """`(x - mean) / deviation` `[rows, 1]` with the training split's statistics."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Transforms `[rows]`."""
+        return ((inputs - self.statistics.mean) / (self.statistics.deviation or 1.0))[:, tf.newaxis]
+
+
+class BucketEmbedding(NumericTransform):
+    """The embedding `[rows, dim]` of the bucket of a number; a boundary belongs to the bucket above it."""
 
     def __init__(self, feature: NumericFeature, statistics: NumericStatistics, **kwargs: object):
-        super().__init__(**kwargs)
+        super().__init__(feature, statistics, **kwargs)
         self._boundaries = np.array(statistics.boundaries, np.float32)
         self.table = embedding_table(len(self._boundaries) + 1, feature.dim)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Embeds `[rows]`."""
         return self.table(tf.searchsorted(self._boundaries, inputs, side="right"))
+
+
+# The names are those of `config.features.NUMERIC_TRANSFORMS`, which imports no TensorFlow.
+NUMERIC_TRANSFORMS: dict[str, type[NumericTransform]] = {
+    "none": NumericTransform,
+    "log1p": LogTransform,
+    "standardize": Standardization,
+    "bucketize": BucketEmbedding,
+}
+
+
+def find_numeric_transform(feature: NumericFeature) -> type[NumericTransform]:
+    """The transform that the feature names, or the user's own where the name is `package.module:Class`.
+
+    Raises:
+        UsageError: there is none.
+    """
+    return find_plugin(f"features.{feature.name}.transform", feature.transform, NUMERIC_TRANSFORMS, NumericTransform)

@@ -17,13 +17,15 @@ def correct_errors(logits: tf.Tensor, labels: tf.Tensor, margin: float) -> tf.Te
     return sign * tf.maximum(sign * logits, margin)
 
 
-def soft_label_loss(student: tf.Tensor, teacher: tf.Tensor, temperature: float) -> tf.Tensor:
-    """Knowledge distillation, Eq. 6: `CE(sigmoid(r~ / tau), r / tau)`, averaged over rows.
+def soft_label_loss(student: tf.Tensor, soft_labels: tf.Tensor, temperature: float) -> tf.Tensor:
+    """Knowledge distillation, Eq. 6, row by row: `CE(sigmoid(r~ / tau), r / tau)`.
 
     Args:
-        student: student logits `[rows]`.
-        teacher: calibrated, corrected teacher logits `[rows]`; no gradient flows into them.
+        student: student logits r `[rows]`.
+        soft_labels: the teacher's probabilities `sigmoid(r~ / tau)` `[rows]`; no gradient flows into them.
         temperature: tau.
+
+    Returns:
+        `[rows]`, in nats.
     """
-    soft_labels = tf.stop_gradient(tf.sigmoid(teacher / temperature))
-    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(soft_labels, student / temperature))
+    return tf.nn.sigmoid_cross_entropy_with_logits(tf.stop_gradient(soft_labels), student / temperature)

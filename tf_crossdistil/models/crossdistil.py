@@ -1,16 +1,21 @@
 """CrossDistil: students and teachers trained together by one overridden `train_step`."""
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 import tf_keras as keras
 
+from tf_crossdistil.calibrators.registry import find_calibrator
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.data.records import Columns
+from tf_crossdistil.errors import UsageError
 from tf_crossdistil.losses.augmented_ranking import augmented_ranking_loss
 from tf_crossdistil.losses.distillation import correct_errors, soft_label_loss
+from tf_crossdistil.losses.student_losses import cross_entropy, find_student_loss
 from tf_crossdistil.models.calibration import Calibration
+from tf_crossdistil.models.loss_weighting import LOSS_WEIGHTINGS
 from tf_crossdistil.models.methods import find_method
 from tf_crossdistil.models.ranking_network import RankingNetwork, teacher_name
 from tf_crossdistil.schema import Metadata
@@ -24,11 +29,15 @@ class CrossDistilModel(tfrs.models.Model):
     updates the calibration on its own loss with the network held fixed (Algorithm 1). With T tasks the losses are, for
     task k: `(1 - alpha) CE(y, r)` and `alpha CE(sigmoid(r~ / tau), r / tau)` for the student (Eq. 7), both means over the
     natural rows and scaled by the task's `weight`, and Eq. 4 for the teacher. A stratum row pulls as hard as
-    `ranking_weight` natural rows: the mean over draws is scaled by `draws / batch`.
+    `ranking_weight` natural rows: the mean over draws is scaled by `draws / batch`. A row without a task's label counts
+    nothing in the losses of that task's student.
 
     Args:
         experiment: the configuration.
         metadata: of the prepared data.
+
+    Raises:
+        UsageError: the configuration names a method, backbone, calibrator or loss that does not exist.
     """
 
     def __init__(self, experiment: Experiment, metadata: Metadata):
@@ -36,26 +45,28 @@ class CrossDistilModel(tfrs.models.Model):
         self.method = find_method(experiment.distillation.method)
         self._distillation = experiment.distillation
         self._tasks = experiment.task_names
-        self._weights = {task.name: task.weight for task in experiment.tasks}
-        self.network = RankingNetwork(experiment, metadata, with_teachers=self.method.teachers)
+        self._auxiliary = [[self._tasks.index(name) for name in experiment.auxiliary(task)] for task in self._tasks]
+        if self.method.soft_labels == "auxiliary" and not all(self._auxiliary):
+            alone = self._tasks[self._auxiliary.index([])]
+            raise UsageError(
+                f"distillation.method: {experiment.distillation.method} teaches each task by its auxiliary tasks, and "
+                f"'{alone}' has none; give it some in distillation.auxiliary, or take another method"
+            )
+        self._student_loss = find_student_loss(experiment.training.loss)
+        self.loss_weighting = LOSS_WEIGHTINGS[experiment.training.loss_weighting]([task.weight for task in experiment.tasks])
+        self.network = RankingNetwork(experiment, metadata, self.method)
         counts = metadata.counts.get("train", {})
         rates = [positive_rate(counts, index) for index in range(len(self._tasks))]
-        self.calibration = Calibration(rates, experiment.training.calibration_learning_rate)
-        # The losses are means over rows, so that their gradient does not depend on how Keras would reduce them.
-        per_row = keras.losses.BinaryCrossentropy(from_logits=True, reduction=keras.losses.Reduction.NONE)
-        self._ranking_tasks = {task: tfrs.tasks.Ranking(loss=per_row) for task in self._tasks}
-        self._pair_weights = {
-            task: tf.constant(
-                pair_weights(
-                    self._tasks,
-                    task,
-                    experiment.auxiliary(task),
-                    counts,
-                    self._distillation.beta1,
-                    self._distillation.beta2,
-                )
-            )
+        calibrator = find_calibrator(experiment.distillation.calibration)(rates)
+        self.calibration = Calibration(calibrator, experiment.training.calibration_learning_rate)
+        beta1, beta2 = (self._distillation.beta1, self._distillation.beta2) if self.method.auxiliary_ranking else (0.0, 0.0)
+        self._pair_weights = [
+            tf.constant(pair_weights(self._tasks, task, experiment.auxiliary(task), counts, beta1, beta2))
             for task in self._tasks
+        ]
+        self._teacher_losses: dict[str, Callable[[dict[str, Any], tf.Tensor, int], tf.Tensor]] = {
+            "ranking": self._ranking_loss,
+            "labels": self._label_loss,
         }
         self._logged = {name: keras.metrics.Mean(name=name) for name in self._loss_names()}
 
@@ -75,8 +86,12 @@ class CrossDistilModel(tfrs.models.Model):
         return self.network(features, training=training)
 
     def teacher_logits(self, logits: dict[str, tf.Tensor]) -> tf.Tensor:
-        """The teachers' logits `[rows, tasks]` out of all."""
+        """The teachers' logits `[rows, tasks]` out of all, as their towers give them."""
         return tf.stack([logits[teacher_name(task)] for task in self._tasks], axis=1)
+
+    def calibrated(self, logits: tf.Tensor) -> tf.Tensor:
+        """Teachers' logits `[rows, tasks]` as those of probabilities; unchanged by a method without calibration."""
+        return self.calibration(logits) if self.method.calibration else logits
 
     def losses_by_name(self, batch: dict[str, Any], logits: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Every term of the model's loss, weighted, as scalars; their sum is what the network minimises.
@@ -85,58 +100,92 @@ class CrossDistilModel(tfrs.models.Model):
             batch: an element of `TrainingBatches`.
             logits: of all rows of the batch, by task.
         """
-        labels = batch["labels"]
-        rows = labels.shape[0] or tf.shape(labels)[0]
-        natural = {task: values[:rows] for task, values in logits.items()}
-        alpha = self._distillation.alpha if self.method.distillation else 0.0
+        labels, weights = labels_and_weights(batch)
+        natural = {task: values[: labels.shape[0] or tf.shape(labels)[0]] for task, values in logits.items()}
+        distils = self.method.soft_labels != "none"
+        alpha = self._distillation.alpha if distils else 0.0
+
+        def weighted(per_row: tf.Tensor, index: int) -> tf.Tensor:
+            return self.loss_weighting(tf.reduce_mean(weights[:, index] * per_row), task=index)
+
         losses = {}
         for index, task in enumerate(self._tasks):
-            hard = self._ranking_tasks[task](labels[:, index : index + 1], natural[task][:, tf.newaxis], compute_metrics=False)
-            losses[task] = self._weights[task] * (1.0 - alpha) * tf.reduce_mean(hard)
-        if self.method.distillation:
-            calibrated = self.calibration(self.teacher_logits(natural))
-            corrected = correct_errors(calibrated, labels, self._distillation.margin)
+            losses[task] = (1.0 - alpha) * weighted(self._student_loss(labels[:, index], natural[task]), index)
+        if distils:
+            soft_labels = self._soft_labels(self.teacher_logits(natural), labels)
             for index, task in enumerate(self._tasks):
-                soft = soft_label_loss(natural[task], corrected[:, index], self._distillation.temperature)
-                losses[f"{task}/distillation"] = self._weights[task] * alpha * soft
-        if self.method.teachers:
-            strata = batch["strata"]
-            weight = self._distillation.ranking_weight * tf.cast(tf.shape(strata)[1] / rows, tf.float32)
-            for task in self._tasks:
-                drawn = tf.gather(logits[teacher_name(task)], strata)
-                losses[teacher_name(task)] = weight * augmented_ranking_loss(drawn, self._pair_weights[task])
+                soft = soft_label_loss(natural[task], soft_labels[index], self._distillation.temperature)
+                losses[f"{task}/distillation"] = alpha * weighted(soft, index)
+        if self.method.teachers != "none":
+            for index, task in enumerate(self._tasks):
+                losses[teacher_name(task)] = self._teacher_losses[self.method.teachers](batch, logits[teacher_name(task)], index)
         return losses
+
+    def _soft_labels(self, teachers: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
+        """What the student of each task learns from, `[rows]`."""
+        calibrated = self.calibrated(teachers)
+        if self.method.correction:
+            calibrated = correct_errors(calibrated, labels, self._distillation.margin)
+        probabilities = tf.unstack(tf.sigmoid(calibrated / self._distillation.temperature), axis=1)
+        if self.method.soft_labels == "own":
+            return probabilities
+        return [tf.add_n([probabilities[other] for other in others]) / len(others) for others in self._auxiliary]
+
+    def _ranking_loss(self, batch: dict[str, Any], logits: tf.Tensor, index: int) -> tf.Tensor:
+        strata = batch["strata"]
+        rows = tf.shape(batch["labels"])[0]
+        weight = self._distillation.ranking_weight * tf.cast(tf.shape(strata)[1] / rows, tf.float32)
+        return weight * augmented_ranking_loss(tf.gather(logits, strata), self._pair_weights[index])
+
+    def _label_loss(self, batch: dict[str, Any], logits: tf.Tensor, index: int) -> tf.Tensor:
+        labels, weights = labels_and_weights(batch)
+        return tf.reduce_mean(weights[:, index] * cross_entropy(labels[:, index], logits[: tf.shape(labels)[0]]))
 
     def compute_loss(self, inputs: dict[str, Any], training: bool = False) -> tf.Tensor:
         """The sum of all losses of a batch, a scalar."""
-        logits = self(inputs["features"], training=training)
-        return tf.add_n([*self.losses_by_name(inputs, logits).values(), *self.losses])
+        return self._total(self.losses_by_name(inputs, self(inputs["features"], training=training)))
 
     def train_step(self, inputs: dict[str, Any]) -> dict[str, tf.Tensor]:
         """One step of Algorithm 1 on one batch; returns the running means of all losses by name."""
         with tf.GradientTape() as tape:
             logits = self(inputs["features"], training=True)
             losses = self.losses_by_name(inputs, logits)
-            # Layers may add regularisation of their own.
-            losses["loss"] = tf.add_n([*losses.values(), *self.losses])
+            losses["loss"] = self._total(losses)
             # Gradients are summed over replicas.
             share = losses["loss"] / self.distribute_strategy.num_replicas_in_sync
         variables = self.trainable_variables
         self.optimizer.apply_gradients(zip(tape.gradient(share, variables), variables, strict=True))
-        if self.method.teachers:
-            natural = self.teacher_logits(logits)[: tf.shape(inputs["labels"])[0]]
-            losses["calibration"] = self.calibration.update(natural, inputs["labels"])
+        if self._calibrates:
+            labels, weights = labels_and_weights(inputs)
+            natural = self.teacher_logits(logits)[: tf.shape(labels)[0]]
+            losses["calibration"] = self.calibration.update(natural, labels, weights)
         return self._log(losses)
+
+    @property
+    def _calibrates(self) -> bool:
+        return self.method.teachers != "none" and self.method.calibration
+
+    def _total(self, losses: dict[str, tf.Tensor]) -> tf.Tensor:
+        # Layers may add regularisation of their own.
+        return tf.add_n([*losses.values(), *self.loss_weighting.regularisation(), *self.losses])
 
     def _loss_names(self) -> list[str]:
         names = ["loss", *self._tasks]
-        if self.method.distillation:
+        if self.method.soft_labels != "none":
             names += [f"{task}/distillation" for task in self._tasks]
-        if self.method.teachers:
-            names += [*map(teacher_name, self._tasks), "calibration"]
-        return names
+        if self.method.teachers != "none":
+            names += map(teacher_name, self._tasks)
+        return [*names, "calibration"] if self._calibrates else names
 
     def _log(self, losses: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         for name, loss in losses.items():
             self._logged[name].update_state(loss)
         return {name: metric.result() for name, metric in self._logged.items()}
+
+
+def labels_and_weights(batch: dict[str, Any]) -> tuple[tf.Tensor, tf.Tensor]:
+    """The natural rows' labels `[rows, tasks]`, 0 where one is missing, and how much each counts, 0 there."""
+    labels = batch["labels"]
+    missing = tf.math.is_nan(labels)
+    weights = batch["weights"][:, tf.newaxis] if "weights" in batch else tf.ones([1, 1])
+    return tf.where(missing, 0.0, labels), tf.where(missing, 0.0, weights)

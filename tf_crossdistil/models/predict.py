@@ -60,8 +60,8 @@ class SplitPredictor:
             "labels": label_matrix(experiment, columns),
             "students": tf.sigmoid(tf.stack([logits[task] for task in experiment.task_names], axis=1)),
         }
-        if self._model.method.teachers:
-            outputs["teachers"] = tf.sigmoid(self._model.calibration(self._model.teacher_logits(logits)))
+        if self._model.method.teachers != "none":
+            outputs["teachers"] = tf.sigmoid(self._model.calibrated(self._model.teacher_logits(logits)))
         if any(task.truth for task in experiment.tasks):
             unknown = tf.fill(tf.shape(outputs["labels"])[:1], np.float32(np.nan))
             outputs["truth"] = tf.stack([columns.get(TRUTH_PREFIX + task, unknown) for task in experiment.task_names], axis=1)

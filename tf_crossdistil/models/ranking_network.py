@@ -11,6 +11,7 @@ from tf_crossdistil.config import Experiment
 from tf_crossdistil.data.records import Columns
 from tf_crossdistil.layers.feature_encoder import FeatureEncoder
 from tf_crossdistil.layers.perceptron import Tower
+from tf_crossdistil.models.methods import Method
 from tf_crossdistil.schema import Metadata
 
 INTERACTIONS = {"none": keras.layers.Identity, "cross": tfrs.layers.dcn.Cross}
@@ -31,21 +32,21 @@ class RankingNetwork(keras.Model):
     Args:
         experiment: the configuration.
         metadata: of the prepared data; vocabularies and statistics size the network.
-        with_teachers: whether every task has a teacher beside its student.
+        method: what teachers there are.
     """
 
-    def __init__(self, experiment: Experiment, metadata: Metadata, with_teachers: bool):
+    def __init__(self, experiment: Experiment, metadata: Metadata, method: Method):
         super().__init__(name="ranking_network")
         settings = experiment.model
         self.students = experiment.task_names
-        self.teachers = [teacher_name(task) for task in self.students] if with_teachers else []
+        self.teachers = [teacher_name(task) for task in self.students] if method.teachers != "none" else []
         self.backbone = find_backbone(settings.backbone)(self.students, self.teachers, settings)
         owners = [EVERY_TASK] if self.backbone.shares_embeddings else [*self.students, *self.teachers]
         self.encoders = {owner: FeatureEncoder(experiment, metadata) for owner in owners}
         self.interactions = {owner: INTERACTIONS[settings.interaction]() for owner in owners}
-        # Teachers learn an order only; Q of the calibration is their bias.
+        # Of an order only differences are learned; the calibration has the bias.
         self.towers = {task: Tower(settings.towers, settings.dropout) for task in self.students} | {
-            task: Tower(settings.towers, settings.dropout, use_bias=False) for task in self.teachers
+            task: Tower(settings.towers, settings.dropout, use_bias=method.teachers == "labels") for task in self.teachers
         }
 
     def call(self, inputs: Columns, tasks: Sequence[str] | None = None, training: bool = False) -> dict[str, tf.Tensor]:

@@ -151,4 +151,4 @@ def restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
 
 def weights_checkpoint(model: CrossDistilModel) -> tf.train.Checkpoint:
     """What evaluation and export need: the network and the calibration."""
-    return tf.train.Checkpoint(network=model.network, calibration=model.calibration.scaling)
+    return tf.train.Checkpoint(network=model.network, calibration=model.calibration.calibrator)

@@ -86,10 +86,11 @@ class _Training:
         build(self._model, experiment)
         self._model.compile(optimizer=composite_optimizer(self._model, experiment.training))
         self._predictor = SplitPredictor(self._model, experiment)
-        self._batches = TrainingBatches(data, experiment, with_strata=self._model.method.teachers)
+        self._batches = TrainingBatches(data, experiment, with_strata=self._model.method.teachers == "ranking")
         resumable = tf.train.Checkpoint(
             network=self._model.network,
-            calibration=self._model.calibration.scaling,
+            calibration=self._model.calibration.calibrator,
+            loss_weighting=self._model.loss_weighting,
             optimizer=self._model.optimizer,
             calibration_optimizer=self._model.calibration.optimizer,
         )

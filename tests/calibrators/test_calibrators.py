@@ -17,7 +17,7 @@ def test_gradient_is_the_analytic_one():
     logits = generator.normal(size=(50, 2)).astype(np.float32)
     labels = generator.integers(0, 2, (50, 2)).astype(np.float32)
     calibration = Calibration([0.5, 0.5], learning_rate=0.5)
-    scaling = calibration.scaling
+    scaling = calibration.calibrator
     scaling.free_scale.assign([0.2, -0.4])
     scaling.offset.assign([0.1, 0.3])
     with tf.GradientTape() as tape:
@@ -39,8 +39,8 @@ def test_updates_reach_the_logistic_fit_and_keep_the_order_of_rows():
     for _ in range(400):
         update(logits, labels)
     fit = LogisticRegression(C=np.inf).fit(logits, labels[:, 0])
-    assert float(calibration.scaling.scale[0]) == pytest.approx(fit.coef_[0, 0], abs=2e-3)
-    assert float(calibration.scaling.offset[0]) == pytest.approx(fit.intercept_[0], abs=2e-3)
+    assert float(calibration.calibrator.scale[0]) == pytest.approx(fit.coef_[0, 0], abs=2e-3)
+    assert float(calibration.calibrator.offset[0]) == pytest.approx(fit.intercept_[0], abs=2e-3)
     assert (np.argsort(calibration(logits)[:, 0]) == np.argsort(logits[:, 0])).all()
 
 
@@ -51,4 +51,4 @@ def test_scale_stays_positive_against_labels_that_ask_for_a_flip():
     update = tf.function(calibration.update)
     for _ in range(300):
         update(logits, labels)
-    assert 0 < float(calibration.scaling.scale[0]) < 0.05
+    assert 0 < float(calibration.calibrator.scale[0]) < 0.05

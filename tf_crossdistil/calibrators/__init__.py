@@ -1,0 +1,1 @@
+"""Calibrators: how a teacher's logits become those of probabilities."""

@@ -1,0 +1,188 @@
+"""A cell of a comparison: one method trained with one seed, kept on disk, so that it is never trained twice.
+
+A cell's folder is a run directory with the metrics of each measured split beside it, `test.json`, written last.
+"""
+
+import gc
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import tf_keras as keras
+from rich.console import Console
+
+from tf_crossdistil.config import SPLITS, EarlyStopping, Experiment
+from tf_crossdistil.errors import CrossDistilError, UsageError
+from tf_crossdistil.evaluation.evaluate import evaluate
+from tf_crossdistil.evaluation.results import METRICS
+from tf_crossdistil.models.run import Run
+from tf_crossdistil.schema import PreparedData
+from tf_crossdistil.training.trainer import train
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A point of the grid: the tuned `values` by key of the configuration, and the experiment that has them."""
+
+    values: dict[str, Any]
+    experiment: Experiment
+
+    def __str__(self) -> str:
+        return ",".join(f"{key}={json.dumps(value, separators=(',', ':'))}" for key, value in self.values.items())
+
+    @property
+    def folder(self) -> str:
+        """What its folder is called; TensorFlow takes brackets in the path of a checkpoint for a pattern."""
+        text = str(self) or "default"
+        return text if re.fullmatch(r"[A-Za-z0-9_.,=+-]{1,150}", text) else sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """A trained and measured cell.
+
+    Attributes:
+        method: its name.
+        seed: of everything random.
+        setting: the tuned values.
+        epochs: how many were trained, those after the best one included.
+        seconds: that their training took, without validation.
+        validation: the best validation value of `selection_metric`; None where it is undefined.
+        summary: of `tf_crossdistil.metrics.summary.summarize`.
+    """
+
+    method: str
+    seed: int
+    setting: Setting
+    epochs: int
+    seconds: float
+    validation: float | None
+    summary: dict[str, Any]
+
+    def document(self) -> dict[str, Any]:
+        """Its entry in `results.json`."""
+        trained = {"set": self.setting.values, "epochs": self.epochs, "seconds": self.seconds, "validation": self.validation}
+        return {"method": self.method, "seed": self.seed, **trained, **self.summary}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What to train; `experiment` is that of the setting with this method and seed."""
+
+    method: str
+    seed: int
+    setting: Setting
+    experiment: Experiment
+    directory: Path
+
+    def __str__(self) -> str:
+        return " ".join([self.method, *([str(self.setting)] if self.setting.values else []), f"seed {self.seed}"])
+
+    def check_unchanged(self, data: PreparedData) -> None:
+        """Refuses a folder with finished epochs of another configuration or other data.
+
+        Raises:
+            UsageError: it is of another configuration or other data.
+        """
+        if not self._has_epochs:
+            return
+        run = Run.open(self.directory)
+        kept, given = (run.metadata.run, run.metadata.schema_hash), (data.metadata.run, data.metadata.schema_hash)
+        changed = "data" if kept != given else "configuration" if run.experiment != self.experiment else None
+        if changed is not None:
+            raise UsageError(f"{self.directory} was trained with another {changed} than the one given; give another --out")
+
+    def is_finished(self, split: str) -> bool:
+        """Whether the cell was trained and measured on the split."""
+        return self._summary_file(split).is_file()
+
+    def result(self, data: PreparedData, split: str, console: Console) -> CellResult:
+        """Trains and measures what is not yet there.
+
+        Args:
+            data: what it is trained and measured on.
+            split: the split to measure.
+            console: where training shows its progress.
+
+        Raises:
+            CrossDistilError: training or evaluation failed.
+        """
+        try:
+            run = self._trained(data, console)
+            if not self.is_finished(split):
+                write_json(self._summary_file(split), evaluate(run, data, split).summary)
+                # Only an unfinished training needs it, and the optimizer's state is twice as large as the model.
+                shutil.rmtree(run.checkpoints / "last", ignore_errors=True)
+        finally:
+            # Graphs and models of one cell would stay in memory for all others.
+            keras.backend.clear_session()
+            gc.collect()
+        history = run.history()
+        return CellResult(
+            method=self.method,
+            seed=self.seed,
+            setting=self.setting,
+            epochs=len(history),
+            seconds=round(sum(entry["seconds"] for entry in history), 3),
+            validation=best_validation(history, selection_metric(self.experiment)),
+            summary=_read_json(self._summary_file(split)),
+        )
+
+    @property
+    def _has_epochs(self) -> bool:
+        return (self.directory / "history.json").is_file()
+
+    def _summary_file(self, split: str) -> Path:
+        return self.directory / f"{split}.json"
+
+    def _trained(self, data: PreparedData, console: Console) -> Run:
+        if any(self.is_finished(split) for split in SPLITS):
+            return Run.open(self.directory)
+        if self._has_epochs:
+            try:
+                return train(self.experiment, data, self.directory, console, resume=True)
+            except CrossDistilError:
+                console.print(f"{self} cannot be resumed; it is trained again", highlight=False, soft_wrap=True)
+        shutil.rmtree(self.directory, ignore_errors=True)
+        return train(self.experiment, data, self.directory, console)
+
+
+def selection_metric(experiment: Experiment) -> str:
+    """The validation metric that chooses epochs and settings."""
+    return (experiment.training.early_stopping or EarlyStopping()).metric
+
+
+def best_validation(history: list[dict[str, Any]], metric: str) -> float | None:
+    """The best value of a validation metric over the epochs; None where no epoch defines it."""
+    values = [entry[f"validation_{metric}"] for entry in history if entry[f"validation_{metric}"] is not None]
+    best = max if METRICS[metric].higher_is_better else min
+    return best(values, default=None)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes a file that appears whole, also when another process writes the same one.
+
+    Raises:
+        CrossDistilError: the file cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        aside.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        aside.replace(path)
+    except OSError as error:
+        raise CrossDistilError(f"cannot write {path}: {error.strerror}; make room or give another --out") from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CrossDistilError(f"{path} is damaged: {error}; remove it and compare again") from error
+    return content

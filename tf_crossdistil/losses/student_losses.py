@@ -1,0 +1,26 @@
+"""What a student loses on the labels of its task, row by row."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from tf_crossdistil.plugins import find_plugin
+
+StudentLoss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """`CE(y, r) = -y ln sigmoid(r) - (1 - y) ln sigmoid(-r)` `[rows]` of labels and logits `[rows]`, in nats."""
+    return tf.nn.sigmoid_cross_entropy_with_logits(labels, logits)
+
+
+STUDENT_LOSSES: dict[str, StudentLoss] = {"cross_entropy": cross_entropy}
+
+
+def find_student_loss(name: str) -> StudentLoss:
+    """The loss of that name, or the user's own function `(labels, logits)`, all `[rows]`, as `package.module:function`.
+
+    Raises:
+        UsageError: there is none.
+    """
+    return find_plugin("training.loss", name, STUDENT_LOSSES)
