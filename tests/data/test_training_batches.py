@@ -15,6 +15,13 @@ def with_training(experiment, **settings):
     return experiment.model_copy(update={"training": experiment.training.model_copy(update=settings)})
 
 
+@pytest.fixture(params=["in memory", "streamed"])
+def rows_from(request, monkeypatch):
+    """Where training rows come from."""
+    if request.param == "streamed":
+        monkeypatch.setattr("tf_crossdistil.data.loaded_split.MOST_BYTES", 0)
+
+
 @pytest.fixture(scope="module")
 def tag_by_row(prepared, shared_experiment):
     """The tag of every training row by its number (the raw value of the feature `row`)."""
@@ -25,6 +32,7 @@ def tag_by_row(prepared, shared_experiment):
     return tags
 
 
+@pytest.mark.usefixtures("rows_from")
 def test_natural_rows_of_an_epoch_are_the_training_split(prepared, shared_experiment, tag_by_row):
     batches = TrainingBatches(prepared, shared_experiment, with_strata=True)
     seen = []
@@ -38,6 +46,7 @@ def test_natural_rows_of_an_epoch_are_the_training_split(prepared, shared_experi
     assert set(seen[: len(tag_by_row)]) == set(tag_by_row)
 
 
+@pytest.mark.usefixtures("rows_from")
 @pytest.mark.parametrize("draws", [4, 64])
 def test_every_draw_is_a_row_of_its_stratum(prepared, shared_experiment, tag_by_row, draws):
     experiment = with_training(shared_experiment, strata_batch_size=draws)
@@ -55,6 +64,7 @@ def test_every_draw_is_a_row_of_its_stratum(prepared, shared_experiment, tag_by_
     assert 0 < len(rare) < 4
 
 
+@pytest.mark.usefixtures("rows_from")
 @pytest.mark.parametrize("draws", [4, 64])
 def test_draws_are_uniform_within_a_stratum(prepared, shared_experiment, tag_by_row, draws):
     """Chi-square over many epochs: whether drawn from memory or from natural rows, no row is preferred."""
@@ -70,6 +80,7 @@ def test_draws_are_uniform_within_a_stratum(prepared, shared_experiment, tag_by_
     assert 0.6 < chi_square < 1.5
 
 
+@pytest.mark.usefixtures("rows_from")
 def test_same_seed_and_epoch_give_the_same_batches_and_others_do_not(prepared, shared_experiment):
     def rows(experiment, epoch):
         batches = TrainingBatches(prepared, experiment, with_strata=True)
@@ -82,6 +93,7 @@ def test_same_seed_and_epoch_give_the_same_batches_and_others_do_not(prepared, s
 
 
 def test_streamed_strata_are_rows_of_their_stratum_too(prepared, shared_experiment, tag_by_row, monkeypatch):
+    monkeypatch.setattr("tf_crossdistil.data.loaded_split.MOST_BYTES", 0)
     monkeypatch.setattr("tf_crossdistil.data.training_rows._HELD_ROWS", 50)
     experiment = with_training(shared_experiment, strata_batch_size=64)
     drawn = set()
@@ -93,7 +105,8 @@ def test_streamed_strata_are_rows_of_their_stratum_too(prepared, shared_experime
     assert drawn == {row for row, tag in tag_by_row.items() if tag == "11"}
 
 
-@pytest.mark.parametrize("held", [2_000_000, 50], ids=["held", "streamed"])
+@pytest.mark.usefixtures("rows_from")
+@pytest.mark.parametrize("held", [2_000_000, 50], ids=["held", "streamed strata"])
 def test_lists_and_weights_stay_with_their_rows(prepared, shared_experiment, monkeypatch, held):
     """Natural and drawn rows come from batches padded to different lengths."""
     monkeypatch.setattr("tf_crossdistil.data.training_rows._HELD_ROWS", held)
@@ -115,6 +128,7 @@ def test_lists_and_weights_stay_with_their_rows(prepared, shared_experiment, mon
         assert all(entry == known[entry[0]] for entry in lists(batch["features"]))
 
 
+@pytest.mark.usefixtures("rows_from")
 def test_fewer_rows_than_a_batch_make_one_full_batch(prepared, shared_experiment):
     batches = TrainingBatches(prepared, with_training(shared_experiment, batch_size=100_000), with_strata=False)
     (batch,) = batches.epoch(1)

@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from tests.models import numpy_oracle as oracle
 from tests.models.small_model import COUNTS, small_batch, small_model
+from tf_crossdistil.errors import UsageError
 
 
 def arrays(variables):
@@ -59,7 +60,9 @@ def test_loss_and_one_step_equal_the_numpy_implementation(levels):
     slope = oracle.sigmoid(free) * np.mean(error * teacher, axis=0)
     rate = training.calibration_learning_rate
     np.testing.assert_allclose(model.calibration.calibrator.free_scale, oracle.adam_step(free, slope, rate), atol=1e-5)
-    np.testing.assert_allclose(model.calibration.calibrator.offset, oracle.adam_step(offset, error.mean(axis=0), rate), atol=1e-5)
+    np.testing.assert_allclose(
+        model.calibration.calibrator.offset, oracle.adam_step(offset, error.mean(axis=0), rate), atol=1e-5
+    )
 
 
 def gradient_of(model, batch, names):
@@ -188,3 +191,126 @@ def test_a_step_applies_sparse_updates_to_tables_and_to_nothing_else():
     updates = [op.type for g in graphs for op in g.get_operations() if "Apply" in op.type or op.type == "ResourceScatterAdd"]
     assert sum("SparseApplyAdagrad" in update for update in updates) == len(model.embedding_variables)
     assert not [update for update in updates if "Adagrad" in update and "Sparse" not in update]
+
+
+def test_missing_labels_and_weights_equal_the_losses_of_the_counted_rows():
+    """Rows without a label count nothing for that task; a weight of two counts as a row that comes twice."""
+    model, _ = small_model(distillation={"alpha": 0.3, "margin": 0.2, "temperature": 1.5})
+    batch = small_batch()
+    batch["labels"][:3, 0] = np.nan
+    batch["labels"][5, 1] = np.nan
+    batch["weights"] = np.array([1, 2, 0, 0.5, 1, 3, 1, 1], np.float32)
+    terms = model.losses_by_name(batch, model(batch["features"]))
+    labels, weights = batch["labels"], batch["weights"]
+    logits = {task: values.numpy()[:8] for task, values in model(batch["features"]).items()}
+    calibrated = model.calibration(np.stack([logits["finish+"], logits["like+"]], axis=1)).numpy()
+    for index, (task, scale) in enumerate({"finish": 1.0, "like": 0.5}.items()):
+        known = ~np.isnan(labels[:, index])
+        label, weight = labels[known, index], weights[known]
+        sign = 2 * label - 1
+        soft = oracle.sigmoid(sign * np.maximum(sign * calibrated[known, index], 0.2) / 1.5)
+        hard = np.sum(weight * oracle.cross_entropy(label, logits[task][known])) / 8
+        distilled = np.sum(weight * oracle.cross_entropy(soft, logits[task][known] / 1.5)) / 8
+        assert float(terms[task]) == pytest.approx(scale * 0.7 * hard, rel=1e-5)
+        assert float(terms[f"{task}/distillation"]) == pytest.approx(scale * 0.3 * distilled, rel=1e-5)
+    logged = run_step(model, batch)
+    assert all(np.isfinite(value) for value in logged.values())
+    assert all(np.isfinite(variable).all() for variable in model.variables)
+
+
+def terms_of(method, **distillation):
+    model, _ = small_model(distillation={"method": method, "alpha": 0.3, "margin": 0.2, "temperature": 1.5, **distillation})
+    model.calibration.calibrator.free_scale.assign([0.3, 1.2])
+    batch = small_batch()
+    logits = model(batch["features"])
+    natural = {task: values.numpy()[:8] for task, values in logits.items()}
+    return model.losses_by_name(batch, logits), natural, batch["labels"], model
+
+
+@pytest.mark.parametrize(
+    ("method", "calibrated", "corrected", "teacher_of"),
+    [
+        ("crossdistil", True, True, {"finish": "finish+", "like": "like+"}),
+        ("without_auxiliary_ranking", True, True, {"finish": "finish+", "like": "like+"}),
+        ("without_calibration", False, True, {"finish": "finish+", "like": "like+"}),
+        ("without_correction", True, False, {"finish": "finish+", "like": "like+"}),
+        ("kd_same_task", False, False, {"finish": "finish+", "like": "like+"}),
+        ("kd_cross_task", False, False, {"finish": "like+", "like": "finish+"}),
+    ],
+)
+def test_each_method_distils_what_the_paper_says(method, calibrated, corrected, teacher_of):
+    terms, logits, labels, model = terms_of(method)
+    for index, (task, weight) in enumerate({"finish": 1.0, "like": 0.5}.items()):
+        teacher = logits[teacher_of[task]]
+        if calibrated:
+            scaling = model.calibration.calibrator
+            teacher = scaling.scale[index].numpy() * teacher + scaling.offset[index].numpy()
+        if corrected:
+            sign = 2 * labels[:, index] - 1
+            teacher = sign * np.maximum(sign * teacher, 0.2)
+        expected = oracle.cross_entropy(oracle.sigmoid(teacher / 1.5), logits[task] / 1.5).mean()
+        assert float(terms[f"{task}/distillation"]) == pytest.approx(weight * 0.3 * expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("method", ["kd_same_task", "kd_cross_task"])
+def test_teachers_of_plain_distillation_learn_the_labels_of_their_own_task(method):
+    terms, logits, labels, _ = terms_of(method)
+    for index, task in enumerate(["finish", "like"]):
+        expected = oracle.cross_entropy(labels[:, index], logits[f"{task}+"]).mean()
+        assert float(terms[f"{task}+"]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_without_auxiliary_ranking_only_the_bipartite_term_is_left():
+    reduced, *_ = terms_of("without_auxiliary_ranking", beta1=0.7, beta2=1.3)
+    bipartite, *_ = terms_of("crossdistil", beta1=0, beta2=0)
+    whole, *_ = terms_of("crossdistil", beta1=0.7, beta2=1.3)
+    for task in ("finish+", "like+"):
+        assert float(reduced[task]) == pytest.approx(float(bipartite[task]), rel=1e-6)
+        assert float(reduced[task]) < float(whole[task])
+
+
+def test_tasks_without_auxiliary_ones_cannot_learn_from_other_tasks():
+    with pytest.raises(UsageError, match="'like' has none"):
+        small_model(distillation={"method": "kd_cross_task", "auxiliary": {"like": []}})
+
+
+def test_uncertainty_weighting_follows_its_equation():
+    """Kendall et al. 2018: `exp(-s) L + s / 2` for each student, whatever the teachers do."""
+    fixed, _ = small_model()
+    learned, _ = small_model(training={"loss_weighting": "uncertainty", "learning_rate": 0.01})
+    assert learned.loss_weighting.log_variance.ref() in {variable.ref() for variable in learned.dense_variables}
+    for variable, other in zip(fixed.network.variables, learned.network.variables, strict=True):
+        other.assign(variable)
+    log_variance = np.array([0.4, -0.8])
+    learned.loss_weighting.log_variance.assign(log_variance)
+    batch = small_batch()
+    plain = fixed.losses_by_name(batch, fixed(batch["features"]))
+    weighted = learned.losses_by_name(batch, learned(batch["features"]))
+    scale = {"finish": np.exp(-0.4), "like": np.exp(0.8)}
+    for name, term in plain.items():
+        expected = float(term) * (1.0 if name.endswith("+") else scale[name.split("/")[0]])
+        assert float(weighted[name]) == pytest.approx(expected, rel=1e-5), name
+    total = sum(map(float, weighted.values())) + log_variance.sum() / 2
+    assert float(learned.compute_loss(batch)) == pytest.approx(total, rel=1e-5)
+    with tf.GradientTape() as tape:
+        loss = learned.compute_loss(batch)
+    slope = tape.gradient(loss, learned.loss_weighting.log_variance)
+    students = [
+        float(weighted["finish"] + weighted["finish/distillation"]),
+        float(weighted["like"] + weighted["like/distillation"]),
+    ]
+    np.testing.assert_allclose(slope, 0.5 - np.array(students), rtol=1e-4)
+
+
+def test_own_student_loss_takes_the_place_of_cross_entropy(tmp_path, monkeypatch):
+    (tmp_path / "squared_loss.py").write_text(
+        "import tensorflow as tf\n\ndef squared_error(labels, logits):\n    return (tf.sigmoid(logits) - labels) ** 2\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    model, _ = small_model(training={"loss": "squared_loss:squared_error"}, distillation={"method": "none"})
+    batch = small_batch()
+    del batch["strata"]
+    logits = model(batch["features"])
+    terms = model.losses_by_name(batch, logits)
+    expected = np.mean((oracle.sigmoid(logits["finish"].numpy()[:8]) - batch["labels"][:, 0]) ** 2)
+    assert float(terms["finish"]) == pytest.approx(expected, rel=1e-5)

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import tensorflow as tf
-
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.data.records import Columns, concat_rows, parse_records, serialized_records
 from tf_crossdistil.schema import PreparedData, record_fields

@@ -118,7 +118,9 @@ class CrossDistilModel(tfrs.models.Model):
                 losses[f"{task}/distillation"] = alpha * weighted(soft, index)
         if self.method.teachers != "none":
             for index, task in enumerate(self._tasks):
-                losses[teacher_name(task)] = self._teacher_losses[self.method.teachers](batch, logits[teacher_name(task)], index)
+                losses[teacher_name(task)] = self._teacher_losses[self.method.teachers](
+                    batch, logits[teacher_name(task)], index
+                )
         return losses
 
     def _soft_labels(self, teachers: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:

@@ -3,19 +3,17 @@
 from collections.abc import Sequence
 
 import tensorflow as tf
-import tensorflow_recommenders as tfrs
 import tf_keras as keras
 
 from tf_crossdistil.backbones.registry import find_backbone
-from tf_crossdistil.config import Experiment
+from tf_crossdistil.config import Experiment, NumericFeature
 from tf_crossdistil.data.records import Columns
 from tf_crossdistil.layers.feature_encoder import FeatureEncoder
+from tf_crossdistil.layers.interaction import make_interaction
+from tf_crossdistil.layers.numeric import check_numeric_transform
 from tf_crossdistil.layers.perceptron import Tower
 from tf_crossdistil.models.methods import Method
 from tf_crossdistil.schema import Metadata
-
-INTERACTIONS = {"none": keras.layers.Identity, "cross": tfrs.layers.dcn.Cross}
-
 
 # No task can be called so.
 EVERY_TASK = "(every task)"
@@ -24,6 +22,19 @@ EVERY_TASK = "(every task)"
 def teacher_name(task: str) -> str:
     """The name of a task's augmented task, A+ in the paper."""
     return f"{task}+"
+
+
+def check_network(experiment: Experiment, metadata: Metadata) -> None:
+    """Refuses a configuration whose network cannot be made, before a run is started with it.
+
+    Raises:
+        UsageError: the backbone, the interaction or a feature's transform does not exist or does not suit.
+    """
+    find_backbone(experiment.model.backbone)
+    make_interaction(experiment)
+    for feature in experiment.features:
+        if isinstance(feature, NumericFeature):
+            check_numeric_transform(feature, metadata.numeric[feature.name])
 
 
 class RankingNetwork(keras.Model):
@@ -43,7 +54,7 @@ class RankingNetwork(keras.Model):
         self.backbone = find_backbone(settings.backbone)(self.students, self.teachers, settings)
         owners = [EVERY_TASK] if self.backbone.shares_embeddings else [*self.students, *self.teachers]
         self.encoders = {owner: FeatureEncoder(experiment, metadata) for owner in owners}
-        self.interactions = {owner: INTERACTIONS[settings.interaction]() for owner in owners}
+        self.interactions = {owner: make_interaction(experiment) for owner in owners}
         # Of an order only differences are learned; the calibration has the bias.
         self.towers = {task: Tower(settings.towers, settings.dropout) for task in self.students} | {
             task: Tower(settings.towers, settings.dropout, use_bias=method.teachers == "labels") for task in self.teachers
@@ -61,8 +72,8 @@ class RankingNetwork(keras.Model):
 
     @property
     def embedding_variables(self) -> list[tf.Variable]:
-        """The embedding tables, whose gradients are sparse."""
-        return [variable for encoder in self.encoders.values() for variable in encoder.trainable_variables]
+        """The embedding tables that are trained; their gradients are sparse."""
+        return [variable for encoder in self.encoders.values() for variable in encoder.embedding_variables]
 
     def _encode(self, owner: str, inputs: Columns) -> tf.Tensor:
         return self.interactions[owner](self.encoders[owner](inputs))
