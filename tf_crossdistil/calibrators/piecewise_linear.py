@@ -1,6 +1,7 @@
 """Monotone piecewise-linear calibration: the smooth cousin of isotonic regression."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import tensorflow as tf
 
@@ -25,7 +26,7 @@ class PiecewiseLinear(Calibrator):
         super().__init__(positive_rates)
         self.free_slopes = tf.Variable(tf.fill([len(positive_rates), len(_KNOTS) + 1], UNIT), name="free_slopes")
         self.offset = tf.Variable(logits_of(positive_rates), name="offset")
-        widths = [after - before for before, after in zip(_KNOTS, _KNOTS[1:], strict=False)]
+        widths = [after - before for before, after in pairwise(_KNOTS)]
         self._starts = tf.constant([_KNOTS[0], *_KNOTS])
         self._lowest = tf.constant([-float("inf"), *[0.0] * len(_KNOTS)])
         self._highest = tf.constant([0.0, *widths, float("inf")])
