@@ -37,6 +37,16 @@ def test_schema_hash_changes_with_meaning_and_not_with_width():
     other = content()
     other["tasks"][0]["at_least"] = 1
     assert parse_config(other, "x.yaml").schema_hash() != original
+    for meaning in ({"optional": True}, {"given": "like"}):
+        other = content()
+        other["tasks"][0] |= meaning
+        assert parse_config(other, "x.yaml").schema_hash() != original, meaning
+    assert parse_config(content(sample_weight="w"), "x.yaml").schema_hash() != original
+    for training in ({"tasks": [task | {"weight": 2.0} for task in content()["tasks"]]}, {"training": {"seed": 5}}):
+        assert parse_config(content(**training), "x.yaml").schema_hash() == original, training
+    pretrained = content()
+    pretrained["features"][0] |= {"pretrained": {"file": "table.npy"}}
+    assert parse_config(pretrained, "x.yaml").schema_hash() == original
 
 
 def test_a_shared_vocabulary_has_the_numbers_of_its_owner():
@@ -48,6 +58,16 @@ def test_a_shared_vocabulary_has_the_numbers_of_its_owner():
     assert experiment.vocabulary_owner(history) is experiment.vocabulary_owner(owner) is owner
     # A run keeps its configuration with every option written out.
     assert parse_config(experiment.model_dump(mode="json"), "x.yaml") == experiment
+
+
+def test_conditions_may_stand_behind_what_depends_on_them():
+    tasks = [{"name": "buy", "column": "b", "given": "click"}, {"name": "click", "column": "c", "given": "view"}]
+    experiment = parse_config(content(tasks=[*tasks, {"name": "view", "column": "v", "optional": True}]), "x.yaml")
+    assert [(task.given, task.optional) for task in experiment.tasks] == [("click", False), ("view", False), (None, True)]
+
+
+def tasks(*changes):
+    return {"tasks": [{"name": f"t{index}", "column": f"c{index}"} | change for index, change in enumerate(changes)]}
 
 
 def features(*changes):
@@ -105,6 +125,53 @@ BAD = {
     "boundaries": ({"split": {"by": "time", "column": "t", "boundaries": [3, 2]}}, "must ascend"),
     "auxiliary": ({"distillation": {"auxiliary": {"finish": ["share"]}}}, "'share', which is no task"),
     "auxiliary itself": ({"distillation": {"auxiliary": {"finish": ["finish"]}}}, "at most once"),
+    "auxiliary twice": (
+        {"distillation": {"auxiliary": {"finish": ["like", "like"]}}},
+        "distillation.auxiliary of 'finish' must list each other task at most once",
+    ),
+    "auxiliary of no task": ({"distillation": {"auxiliary": {"share": ["like"]}}}, "'share', which is no task"),
+    "given no task": (
+        tasks({}, {"given": "t7"}),
+        "task 't1' has given: t7, which is no task; tasks are ['t0', 't1']",
+    ),
+    "given itself": (tasks({"given": "t0"}), "task 't0' is given itself: t0 -> t0"),
+    "given in a circle": (
+        tasks({"given": "t1"}, {"given": "t2"}, {"given": "t0"}),
+        "task 't0' is given itself: t0 -> t1 -> t2 -> t0",
+    ),
+    "given a circle": (
+        tasks({"given": "t1"}, {"given": "t2"}, {"given": "t1"}),
+        "is given itself: t0 -> t1 -> t2 -> t1",
+    ),
+    "optional no switch": (tasks({"optional": "perhaps"}), "tasks.0.optional"),
+    "too many tasks": (tasks(*({} for _ in range(39))), "tasks: List should have at most 38 items"),
+    "weight of a label": ({"sample_weight": "like"}, "sample_weight is a label of task 'like'; name a column of its own"),
+    "weight of a truth": (
+        tasks({"truth": "p"}) | {"sample_weight": "p"},
+        "sample_weight is a label of task 't0'; name a column of its own",
+    ),
+    "weight without a column": ({"sample_weight": ["w"]}, "sample_weight"),
+    "weight's name of a feature": (
+        features({"name": "sample_weight"}),
+        "the name 'sample_weight' is taken; 'column' may be called so",
+    ),
+    "weight's name of a task": (tasks({"name": "sample_weight"}), "the name 'sample_weight' is taken"),
+    "weight's name in capitals": (features({"name": "Sample_Weight"}), "the name 'sample_weight' is taken"),
+    "weight's name of weights": (
+        features({"name": "sample", "kind": "multi_value", "weights": "w"}, {"name": "sample_weight"}),
+        "the name 'sample_weight' is taken",
+    ),
+    "calibration": (tasks({"name": "calibration"}), "a task cannot be called 'calibration'"),
+    "pretrained of a sharer": (
+        features({"kind": "categorical"}, {"kind": "categorical", "share_with": "f0", "pretrained": {"file": "x.npy"}}),
+        "'pretrained' is that of 'f0', whose vocabulary 'f1' shares; leave it out",
+    ),
+    "pretrained without a file": (features({"kind": "categorical", "pretrained": {"trainable": True}}), "pretrained.file"),
+    "pretrained numbers": (features({"pretrained": {"file": "x.npy"}}), "unknown key 'pretrained'"),
+    "method of a number": ({"distillation": {"calibration": 3}}, "distillation.calibration"),
+    "interaction": ({"model": {"interaction": "crossed"}}, "model.interaction"),
+    "loss weighting": ({"training": {"loss_weighting": "learned"}}, "training.loss_weighting"),
+    "alpha below": ({"distillation": {"alpha": -0.1}}, "distillation.alpha: Input should be greater than or equal to 0"),
     "alpha": ({"distillation": {"alpha": 1.5}}, "distillation.alpha: Input should be less than or equal to 1; received 1.5"),
     "no header": ({"source": {"header": False}}, "'columns'"),
     "two rules": ({"tasks": [{"name": "t", "column": "c", "positive": 1, "at_least": 2}]}, "not both"),

@@ -74,7 +74,7 @@ def _read_label(task: Task, texts: Texts, meant: NDArray[np.bool_] | None) -> tu
     rule = next((rule for name, rule in _RULES.items() if getattr(task, name) is not None), _BINARY)
     positive, wrong = rule.read(task, texts.values)
     missing = is_empty(texts.values)
-    label = np.where(missing, np.float32("nan"), positive.astype(np.float32))[texts.codes]
+    label = np.where(missing | wrong, np.float32("nan"), positive.astype(np.float32))[texts.codes]
     faults = [Fault(rule.reason, task.column, rule.expected, texts.rows_where(wrong & ~missing))]
     if not task.optional:
         lacking = texts.rows_where(missing)

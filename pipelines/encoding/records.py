@@ -101,7 +101,7 @@ class RowEncoder:
         return codes[order], chosen[order]
 
     def _labels(self, rows: Rows, chosen: NDArray[np.int64]) -> dict[str, Any]:
-        columns: dict[str, Any] = {task.name: rows.labels[chosen, position] for position, task in enumerate(self._tasks)}
+        columns: dict[str, Any] = {task.name: label[chosen] for task, label in zip(self._tasks, rows.labels.T, strict=True)}
         return columns | {name: rows.columns.numbers(column).values[chosen] for name, column in self._numbers.items()}
 
     def _tally(self, features: Sequence[EncodedFeature], part: slice) -> Tally:

@@ -146,7 +146,7 @@ def _check_training_rows(survey: Survey, experiment: Experiment) -> None:
         if not (positives and negatives):
             lacking = "negative" if positives else "positive"
             raise CrossDistilError(
-                f"task '{task.name}' has no {lacking} row among the {positives + negatives:,} of the training split with its "
-                f"label, so nothing can be learnt; check its column '{task.column}' and how the configuration reads it, or give "
-                "more logs"
+                f"task '{task.name}' has no {lacking} row among the {positives + negatives:,} of the training split that have "
+                f"its label, so nothing can be learnt; check its column '{task.column}' and how the configuration reads it, or "
+                "give more logs"
             )

@@ -13,7 +13,15 @@ from tf_crossdistil.errors import UsageError
 
 STUDENTS, TEACHERS = ["a", "b", "c"], ["a+", "b+", "c+"]
 TASKS = [*STUDENTS, *TEACHERS]
-SETTINGS = Model(experts=Experts(shared=3, per_task=2, units=[6, 5], levels=3))
+DEPTHS = [1, 2, 3]
+
+
+def deep(depth):
+    """Settings with so many layers, in PLE as many extraction levels too."""
+    return Model(experts=Experts(shared=3, per_task=2, units=[6, 5, 4][:depth], levels=depth))
+
+
+SETTINGS = deep(3)
 
 
 def made(name, settings=SETTINGS):
@@ -93,8 +101,9 @@ def test_every_backbone_has_an_oracle():
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_forward_pass(name):
-    backbone, inputs, first = made(name)
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_forward_pass(name, depth):
+    backbone, inputs, first = made(name, deep(depth))
     expected = ORACLES[name](backbone, inputs)
     outputs = backbone(inputs, tasks=TASKS)
     for task in TASKS:
@@ -120,8 +129,9 @@ def test_students_do_not_depend_on_what_teachers_own(name):
         students = tf.add_n([tf.reduce_sum(outputs[task] ** 2) for task in STUDENTS])
         teachers = tf.add_n([tf.reduce_sum(outputs[task] ** 2) for task in TEACHERS])
     variables = backbone.trainable_variables
-    of_students = [tape.gradient(students, variable) is not None for variable in variables]
-    of_teachers = [tape.gradient(teachers, variable) is not None for variable in variables]
+    of_students, of_teachers = (
+        [gradient is not None for gradient in tape.gradient(loss, variables)] for loss in (students, teachers)
+    )
     assert all(student or teacher for student, teacher in zip(of_students, of_teachers, strict=True))
     before = {task: outputs[task].numpy() for task in STUDENTS}
     for variable, served in zip(variables, of_students, strict=True):
@@ -132,6 +142,31 @@ def test_students_do_not_depend_on_what_teachers_own(name):
         np.testing.assert_array_equal(after[task], before[task])
     if name != "shared_bottom":
         assert not all(of_students)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_students_reach_what_a_backbone_without_teachers_has_and_nothing_else(name, depth):
+    backbone, inputs, _ = made(name, deep(depth))
+    alone = find_backbone(name)(STUDENTS, [], deep(depth))
+    alone(inputs, tasks=STUDENTS)
+    with tf.GradientTape() as tape:
+        outputs = backbone(inputs, tasks=TASKS)
+        served = tf.add_n([tf.reduce_sum(outputs[task]) for task in STUDENTS])
+    gradients = tape.gradient(served, backbone.trainable_variables)
+    reached = [v for v, gradient in zip(backbone.trainable_variables, gradients, strict=True) if gradient is not None]
+    assert sorted(tuple(v.shape) for v in reached) == sorted(tuple(v.shape) for v in alone.trainable_variables)
+    own = len(backbone.trainable_variables) - len(reached)
+    # A perceptron has a kernel and a bias a layer, a task of PLE two of them and a gate a level.
+    layers = 2 * depth
+    of_teacher = {
+        "single": layers,
+        "shared_bottom": 0,
+        "cross_stitch": layers + depth,
+        "mmoe": 1,
+        "ple": (2 * layers + 2) * depth,
+    }
+    assert own == of_teacher[name] * len(TEACHERS)
 
 
 def test_cross_stitch_starts_with_most_of_its_own():

@@ -77,9 +77,21 @@ def test_the_commands_one_after_another(crossdistil, config_file, raw_rows, tmp_
     assert code == 0
     assert "Multi-AUC" in out
     metrics = json.loads((tmp_path / "m.json").read_text())
+    names = {"auc", "multi_auc", "log_loss", "normalized_entropy", "ece", "calibration_ratio", "gauc"}
     assert set(metrics) == {"split", "rows", "tasks", "teachers"}
-    assert set(metrics["tasks"]["finish"]) == {"auc", "multi_auc", "log_loss", "ece", "gauc"}
-    assert set(metrics["teachers"]["like"]) == {"auc", "multi_auc"}
+    assert set(metrics["tasks"]["finish"]) == set(metrics["teachers"]["like"]) == names | {"rows"}
+    again = ["evaluate", "--run", run, "--data", data, "--json", tmp_path / "m.json", "--bootstrap", 20]
+    code, out, _ = crossdistil(*again)
+    assert code == 0
+    with_intervals = json.loads((tmp_path / "m.json").read_text())
+    intervals = with_intervals.pop("intervals")
+    assert with_intervals == metrics
+    assert set(intervals["tasks"]["finish"]) == set(intervals["teachers"]["like"]) == names
+    for role in ("tasks", "teachers"):
+        low, high = intervals[role]["finish"]["auc"]
+        assert low < metrics[role]["finish"]["auc"] < high
+    assert f"[{intervals['tasks']['finish']['auc'][0]:.4f}, " in out
+    assert crossdistil(*again)[1] == out
     code, _, err = crossdistil("export", "--run", run, "--to", model, "--version", 3)
     assert code == 0
     assert (model / "3" / "saved_model.pb").is_file()
@@ -176,6 +188,7 @@ WRONG = {
     "split": (["evaluate", "--run", "{tmp}", "--data", "{data}", "--split", "tset"], 2, "received 'tset'"),
     "export of no run": (["export", "--run", "{tmp}", "--to", "{tmp}/m"], 1, "holds no training run"),
     "version": (["export", "--run", "{run}", "--to", "{tmp}/m", "--version", "0"], 2, "--version"),
+    "bootstrap": (["evaluate", "--run", "{run}", "--data", "{data}", "--bootstrap", "1"], 2, "--bootstrap"),
     "json": (["evaluate", "--run", "{run}", "--data", "{data}", "--json", "{tmp}/none/m.json"], 2, "give another --json"),
     "no model": (["serve", "{tmp}/none"], 1, "none"),
     "no server": (["predict", "--server", "127.0.0.1:9", "--model", "m", "--input", "{sample}"], 1, "127.0.0.1:9"),

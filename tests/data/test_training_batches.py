@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from tf_crossdistil.data.records import label_matrix, split_batches
+from tf_crossdistil.data.strata import strata
 from tf_crossdistil.data.training_batches import TrainingBatches
-from tf_crossdistil.tags import all_tags
 
 
 def with_training(experiment, **settings):
@@ -46,34 +46,54 @@ def test_natural_rows_of_an_epoch_are_the_training_split(prepared, shared_experi
     assert set(seen[: len(tag_by_row)]) == set(tag_by_row)
 
 
+def strata_of(batch, arranged):
+    """The positions of each tag's draws in a batch."""
+    ends = np.cumsum([stratum.draws for stratum in arranged])
+    return dict(zip([stratum.tag for stratum in arranged], np.split(batch["strata"].numpy(), ends[:-1]), strict=True))
+
+
 @pytest.mark.usefixtures("rows_from")
-@pytest.mark.parametrize("draws", [4, 64])
+@pytest.mark.parametrize("draws", [4, 100])
 def test_every_draw_is_a_row_of_its_stratum(prepared, shared_experiment, tag_by_row, draws):
     experiment = with_training(shared_experiment, strata_batch_size=draws)
-    appended = 0
+    arranged = strata(experiment, prepared.metadata)
     for batch in TrainingBatches(prepared, experiment, with_strata=True).epoch(1):
         rows = batch["features"]["row"].numpy().astype(int)
-        appended = len(rows) - 512
-        assert batch["strata"].shape == (4, draws)
-        for tag, positions in zip(all_tags(2), batch["strata"].numpy(), strict=True):
-            assert {tag_by_row[row] for row in rows[positions]} == {tag}
-    # A stratum of which a batch holds four times the draws, and 64 rows, comes out of the natural rows and costs nothing.
-    shares = prepared.metadata.counts["train"].values()
-    rare = [count for count in shares if 512 * count / len(tag_by_row) < max(4 * draws, 64)]
-    assert appended == len(rare) * draws
-    assert 0 < len(rare) < 4
+        positions = strata_of(batch, arranged)
+        for stratum in arranged:
+            chosen = positions[stratum.tag]
+            assert {tag_by_row[row] for row in rows[chosen]} == {stratum.tag}
+            assert (chosen >= 512).all() if stratum.appended else (chosen < 512).all()
+            assert len(chosen) == stratum.draws
+            if not stratum.appended:
+                natural = [tag_by_row[row] for row in rows[:512]].count(stratum.tag)
+                assert len(set(chosen)) == min(natural, stratum.draws)
+        assert len(rows) - 512 == draws * sum(stratum.appended for stratum in arranged)
+
+
+def test_common_strata_are_the_natural_rows_and_rare_ones_are_drawn(prepared, shared_experiment):
+    counts = prepared.metadata.counts["train"]
+    total = sum(counts.values())
+    for draws in (4, 100):
+        for stratum in strata(with_training(shared_experiment, strata_batch_size=draws), prepared.metadata):
+            natural = 512 * counts[stratum.tag] // total
+            assert stratum.appended == (natural < max(draws, 64))
+            assert stratum.draws == (draws if stratum.appended else natural)
 
 
 @pytest.mark.usefixtures("rows_from")
-@pytest.mark.parametrize("draws", [4, 64])
+@pytest.mark.parametrize("draws", [4, 100])
 def test_draws_are_uniform_within_a_stratum(prepared, shared_experiment, tag_by_row, draws):
-    """Chi-square over many epochs: whether drawn from memory or from natural rows, no row is preferred."""
-    batches = TrainingBatches(prepared, with_training(shared_experiment, strata_batch_size=draws), with_strata=True)
-    members = [row for row, tag in tag_by_row.items() if tag == "11"]
+    """Chi-square over many epochs: no row of a rare stratum is preferred."""
+    experiment = with_training(shared_experiment, strata_batch_size=draws)
+    batches = TrainingBatches(prepared, experiment, with_strata=True)
+    arranged = strata(experiment, prepared.metadata)
+    (rare,) = [stratum.tag for stratum in arranged if stratum.appended][:1]
+    members = [row for row, tag in tag_by_row.items() if tag == rare]
     counts = dict.fromkeys(members, 0)
-    for epoch in range(25):
+    for epoch in range(2000 // (draws * batches.steps) + 1):
         for batch in batches.epoch(epoch):
-            for row in tf.gather(batch["features"]["row"], batch["strata"][3]).numpy().astype(int):
+            for row in tf.gather(batch["features"]["row"], strata_of(batch, arranged)[rare]).numpy().astype(int):
                 counts[row] += 1
     drawn = np.array(list(counts.values()))
     chi_square = np.sum((drawn - drawn.mean()) ** 2 / drawn.mean()) / (len(drawn) - 1)
@@ -94,19 +114,20 @@ def test_same_seed_and_epoch_give_the_same_batches_and_others_do_not(prepared, s
 
 def test_streamed_strata_are_rows_of_their_stratum_too(prepared, shared_experiment, tag_by_row, monkeypatch):
     monkeypatch.setattr("tf_crossdistil.data.loaded_split.MOST_BYTES", 0)
-    monkeypatch.setattr("tf_crossdistil.data.training_rows._HELD_ROWS", 50)
-    experiment = with_training(shared_experiment, strata_batch_size=64)
+    monkeypatch.setattr("tf_crossdistil.data.training_rows._HELD_ROWS", 20)
+    experiment = with_training(shared_experiment, strata_batch_size=100)
+    arranged = strata(experiment, prepared.metadata)
     drawn = set()
     for batch in TrainingBatches(prepared, experiment, with_strata=True).epoch(1):
         rows = batch["features"]["row"].numpy().astype(int)
-        for tag, positions in zip(all_tags(2), batch["strata"].numpy(), strict=True):
+        for tag, positions in strata_of(batch, arranged).items():
             assert {tag_by_row[row] for row in rows[positions]} == {tag}
-        drawn |= set(rows[batch["strata"].numpy()[3]])
+        drawn |= set(rows[strata_of(batch, arranged)["11"]])
     assert drawn == {row for row, tag in tag_by_row.items() if tag == "11"}
 
 
 @pytest.mark.usefixtures("rows_from")
-@pytest.mark.parametrize("held", [2_000_000, 50], ids=["held", "streamed strata"])
+@pytest.mark.parametrize("held", [2_000_000, 20], ids=["held", "streamed strata"])
 def test_lists_and_weights_stay_with_their_rows(prepared, shared_experiment, monkeypatch, held):
     """Natural and drawn rows come from batches padded to different lengths."""
     monkeypatch.setattr("tf_crossdistil.data.training_rows._HELD_ROWS", held)
@@ -123,7 +144,7 @@ def test_lists_and_weights_stay_with_their_rows(prepared, shared_experiment, mon
         entry[0]: entry for columns in split_batches(prepared, shared_experiment, "train", 100) for entry in lists(columns)
     }
     assert {len(ids) for _, ids, *_ in known.values()} == set(range(5))
-    for batch in TrainingBatches(prepared, with_training(shared_experiment, strata_batch_size=64), with_strata=True).epoch(1):
+    for batch in TrainingBatches(prepared, with_training(shared_experiment, strata_batch_size=100), with_strata=True).epoch(1):
         assert len(batch["features"]["row"]) > 512
         assert all(entry == known[entry[0]] for entry in lists(batch["features"]))
 

@@ -12,8 +12,9 @@ from tf_crossdistil.config import Experiment
 from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.evaluation.plots import learning_curves, reliability_diagram, score_distributions
 from tf_crossdistil.evaluation.report import Report, write_report
-from tf_crossdistil.evaluation.results import METRICS, MethodResult, ResultRow, result_rows
+from tf_crossdistil.evaluation.results import METRICS, Column, MethodResult, result_columns, result_rows
 from tf_crossdistil.evaluation.tables import result_table
+from tf_crossdistil.metrics.bootstrap import bootstrap_intervals
 from tf_crossdistil.metrics.exact import calibration_bins
 from tf_crossdistil.metrics.predictions import Predictions
 from tf_crossdistil.metrics.summary import summarize
@@ -69,6 +70,7 @@ def make_result(name, noise=1.0):
         tasks=["finish", "like"],
         labels=(generator.random(truth.shape) < truth).astype(np.float32),
         students=(1 / (1 + np.exp(-logits - noise * generator.standard_normal(truth.shape)))).astype(np.float32),
+        teachers=(1 / (1 + np.exp(-logits - noise / 2 * generator.standard_normal(truth.shape)))).astype(np.float32),
         truth=truth.astype(np.float32),
     )
     numbers = ["loss", "validation_log_loss"]
@@ -129,15 +131,16 @@ def test_every_text_is_escaped(tmp_path, results):
     evil = "<script>alert('&\"$')</script>"
     page = Page(written(tmp_path, Report(evil, [replace(results[0], name=evil)], {evil: evil})))
     assert "script" not in {tag for tag, _ in page.elements}
-    # Title and heading, the column of the table, name and text of the fact.
-    assert page.text.count(evil) == 5
+    # Title and heading, the two columns of the table, name and text of the fact.
+    assert page.text.count(evil) == 6
 
 
 def test_table_of_the_page_marks_the_best(tmp_path, results):
     page = written(tmp_path, Report("A demo", results, {}))
     for task in ("finish", "like"):
         best, worse = (result.summary["tasks"][task]["auc"] for result in reversed(results))
-        assert f"<td>{worse:.4f}</td><td class=best>{best:.4f}</td>" in page
+        teacher = results[0].summary["teachers"][task]["auc"]
+        assert f"<td>{worse:.4f}</td><td class=reference>{teacher:.4f}</td><td class=best>{best:.4f}</td>" in page
 
 
 def test_same_input_gives_the_same_page(tmp_path, results):
@@ -196,30 +199,95 @@ def test_score_distributions_have_a_panel_a_method(results):
         assert np.dot(widths, heights) == pytest.approx(2, rel=1e-6)
 
 
-def test_result_table_in_eighty_columns(results):
-    console = Console(width=80)
+def printed(table, width=80):
+    console = Console(width=width)
     with console.capture() as capture:
-        console.print(result_table([(f"[b]{result.name}", result.summary) for result in results]))
-    text = capture.get()
+        console.print(table)
+    return capture.get()
+
+
+def test_result_table_in_eighty_columns(results):
+    plain = (f"[b]{results[0].name}", {**results[0].summary, "teachers": {}})
+    text = printed(result_table([plain, (results[1].name, results[1].summary)]))
     assert "[b]PLE" in text
-    for result in results:
-        for values in result.summary["tasks"].values():
-            assert all(f"{values[key]:.4f}" in text for key in METRICS)
+    assert all(metric.title in text for metric in METRICS.values() if metric.title != "GAUC")
+    for shown in (results[0].summary["tasks"], results[1].summary["tasks"], results[1].summary["teachers"]):
+        for values in shown.values():
+            assert all(f"{values[key]:.4f}" in text for key in METRICS if key != "gauc")
     assert f"{results[0].summary['best']['like']['multi_auc']:.4f}" in text
 
 
-def test_tables_without_truth_have_no_column_for_it(results):
+def test_grouped_auc_has_a_row_where_it_was_measured(results):
+    predictions = replace(results[0].predictions, groups=np.arange(3000) % 7)
+    summary = summarize(EXPERIMENT, predictions, "test")
+    titles = [row.metric.title for row in result_rows(result_columns([("PLE", summary)]))]
+    assert titles == [metric.title for metric in METRICS.values()] * 2
+    assert f"{summary['tasks']['like']['gauc']:.4f}" in printed(result_table([("PLE", summary)]))
+
+
+def test_intervals_stand_beside_their_values(results, tmp_path):
+    intervals = bootstrap_intervals(EXPERIMENT, results[0].predictions, 5)
+    summary = {**results[0].summary, "intervals": intervals}
+    text = printed(result_table([("PLE", summary)]), width=120)
+    page = written(tmp_path, Report("A demo", [replace(results[0], summary=summary)], {}))
+    for role in ("tasks", "teachers"):
+        value, (low, high) = summary[role]["like"]["auc"], intervals[role]["like"]["auc"]
+        assert f"{value:.4f} [{low:.4f}, {high:.4f}]" in text
+        assert f"{value:.4f} [{low:.4f}, {high:.4f}]</td>" in page
+
+
+def test_tables_without_truth_or_teachers_have_no_column_for_them(results):
     summary = {key: value for key, value in results[0].summary.items() if key != "best"}
-    assert len(result_table([("PLE", summary)]).columns) == 3
-    assert len(result_table([("PLE", results[0].summary)]).columns) == 4
-    assert all(row.reachable is None for row in result_rows([summary]))
+    assert len(result_table([("PLE", {**summary, "teachers": {}})]).columns) == 3
+    assert len(result_table([("PLE", summary)]).columns) == 4
+    assert len(result_table([("PLE", results[0].summary)]).columns) == 5
 
 
-def test_best_depends_on_the_metric():
-    auc_row = ResultRow("like", METRICS["auc"], [0.7, None, 0.8], None)
-    loss_row = ResultRow("like", METRICS["log_loss"], [0.7, None, 0.8], None)
-    assert [auc_row.is_best(value) for value in auc_row.values] == [False, False, True]
-    assert [loss_row.is_best(value) for value in loss_row.values] == [True, False, False]
+@pytest.mark.parametrize(
+    "metric, values, best",
+    [
+        ("auc", [0.7, None, 0.8], [False, False, True]),
+        ("log_loss", [0.7, None, 0.8], [True, False, False]),
+        ("calibration_ratio", [0.7, 1.4, 1.2], [False, False, True]),
+    ],
+)
+def test_best_depends_on_the_metric(metric, values, best):
+    def column(value, competes=True):
+        return Column("PLE", competes, {"like": dict.fromkeys(METRICS) | {metric: value}}, {})
+
+    perfect = column(0.0 if metric == "log_loss" else 1.0, competes=False)
+    rows = result_rows([*map(column, values), perfect])
+    (row,) = [row for row in rows if row.metric is METRICS[metric]]
+    assert row.is_best == [*best, False]
+
+
+def test_plots_leave_out_rows_without_a_label_and_count_weights(results):
+    original = results[0].predictions
+    labels = original.labels.copy()
+    labels[:1000, 1] = np.nan
+    weights = np.linspace(0.1, 2, 3000, dtype=np.float32)
+    masked = replace(results[0], predictions=replace(original, labels=labels, weights=weights))
+    upper, lower = axes_of(reliability_diagram([masked], "like"))
+    bins = calibration_bins(labels[1000:, 1], original.students[1000:, 1], weights[1000:])
+    assert upper.lines[0].get_ydata() == pytest.approx(bins.observed)
+    assert lower.get_ylabel() == "Weight of rows"
+    counts = lower.patches[0].get_xy()[1:-1:2, 1]
+    inside = original.students[1000:, 1] <= upper.get_xlim()[1]
+    assert counts.sum() == pytest.approx(weights[1000:][inside].sum(), rel=1e-4)
+    (panel,) = axes_of(score_distributions([masked], "like"))
+    assert np.dot([p.get_width() for p in panel.patches], [p.get_height() for p in panel.patches]) == pytest.approx(2)
+    everything = replace(original, labels=np.full_like(labels, np.nan))
+    assert reliability_diagram([replace(masked, predictions=everything)], "like") is None
+
+
+def test_fewer_effective_rows_give_wider_intervals():
+    generator = np.random.default_rng(0)
+    labels, scores = generator.integers(0, 2, 4000), generator.random(4000)
+    equal = calibration_bins(labels, scores)
+    assert equal.rows.tolist() == equal.weights.tolist() == [200] * 20
+    assert calibration_bins(labels, scores, np.full(4000, 3.0)).rows.tolist() == pytest.approx([200] * 20)
+    uneven = calibration_bins(labels, scores, np.where(np.arange(4000) % 100 == 0, 1000.0, 1.0))
+    assert max(uneven.rows) < 20
 
 
 def test_import_loads_no_tensorflow_and_no_display():

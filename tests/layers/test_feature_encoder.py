@@ -75,10 +75,12 @@ def test_a_boundary_belongs_to_the_bucket_above_it_as_float32():
 
 
 def test_all_features_side_by_side():
-    model, _ = small_model()
+    model, experiment = small_model()
     parameters = {name: variable.numpy().astype(np.float64) for name, variable in parameters_of(model).items()}
     features = small_batch()["features"]
-    np.testing.assert_allclose(model.network.encoders[EVERY_TASK](features), encode(parameters, features), atol=1e-5)
+    vectors = model.network.encoders[EVERY_TASK](features)
+    assert list(vectors) == [feature.name for feature in experiment.features]
+    np.testing.assert_allclose(np.concatenate(list(vectors.values()), axis=1), encode(parameters, features), atol=1e-5)
 
 
 def test_features_that_share_a_vocabulary_share_one_table():

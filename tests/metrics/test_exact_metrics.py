@@ -15,6 +15,9 @@ from tf_crossdistil.metrics.exact import (
     multi_auc,
 )
 
+TOTAL = np.tri(4, k=-1, dtype=bool)
+"""Classes 3 > 2 > 1 > 0."""
+
 
 def draw(seed, rows=2000, levels=50):
     """Labels that follow the scores; few levels give ties."""
@@ -58,7 +61,9 @@ def test_auc_of_perfect_reversed_and_constant_scores():
 @settings(max_examples=200, deadline=None)
 def test_multi_auc_equals_its_definition(rows):
     classes, scores = np.array(rows).T
-    assert multi_auc(classes, scores) == pytest.approx(brute_force_multi_auc(classes.tolist(), scores.tolist()), abs=1e-12)
+    assert multi_auc(classes, scores, TOTAL) == pytest.approx(
+        brute_force_multi_auc(classes.tolist(), scores.tolist()), abs=1e-12
+    )
 
 
 @given(
@@ -67,15 +72,16 @@ def test_multi_auc_equals_its_definition(rows):
 @settings(max_examples=50, deadline=None)
 def test_multi_auc_is_of_the_order_alone(rows):
     classes, scores = np.array(rows).T
-    value = multi_auc(classes, scores)
-    assert multi_auc(classes * 10, np.exp(scores / 3)) == pytest.approx(value, abs=1e-12)
-    assert multi_auc(classes, -scores) == pytest.approx(1 - value, abs=1e-12)
+    value = multi_auc(classes, scores, TOTAL)
+    assert multi_auc(classes, np.exp(scores / 3), TOTAL) == pytest.approx(value, abs=1e-12)
+    assert multi_auc(3 - classes, scores, TOTAL.T) == pytest.approx(value, abs=1e-12)
+    assert multi_auc(classes, -scores, TOTAL) == pytest.approx(1 - value, abs=1e-12)
 
 
 def test_multi_auc_weighs_pairs_by_their_rows():
     # Class 2 above 1: 1; 2 above 0: 0.5; 1 above 0: 0.
     classes, scores = np.array([2, 1, 1, 0, 0]), np.array([5, 3, 3, 4, 6])
-    assert multi_auc(classes, scores) == pytest.approx((3 * 1 + 3 * 0.5 + 4 * 0) / (3 + 3 + 4))
+    assert multi_auc(classes, scores, TOTAL) == pytest.approx((3 * 1 + 3 * 0.5 + 4 * 0) / (3 + 3 + 4))
 
 
 @pytest.mark.parametrize("groups", [1, 7, 300])
@@ -94,6 +100,13 @@ def test_grouped_auc_equals_its_definition(groups):
 def test_grouped_auc_shares_ranks_of_infinite_scores():
     labels, scores = np.array([0, 1, 0, 1]), np.array([np.inf, np.inf, 0.0, 1.0])
     assert grouped_auc(labels, scores, np.zeros(4, np.int64)) == auc(labels, scores) == 0.625
+
+
+def test_grouped_auc_takes_any_group_number():
+    labels, scores = draw(5, rows=300, levels=10)
+    group = np.random.default_rng(5).integers(-1, 9, 300)
+    huge = np.where(group < 0, group, group + np.iinfo(np.int64).max - 9)
+    assert grouped_auc(labels, scores, huge) == grouped_auc(labels, scores, group)
 
 
 def test_log_loss_equals_scikit_learn():
@@ -146,7 +159,7 @@ EMPTY = (np.empty(0), np.empty(0))
 @pytest.mark.parametrize(("labels", "scores"), [ONE_CLASS, NOT_A_NUMBER, EMPTY])
 def test_ranking_metrics_are_nan_where_the_rows_do_not_define_them(labels, scores):
     assert np.isnan(auc(labels, scores))
-    assert np.isnan(multi_auc(labels, scores))
+    assert np.isnan(multi_auc(labels.astype(np.int64), scores, TOTAL))
     assert np.isnan(grouped_auc(labels, scores, np.zeros(labels.size, dtype=np.int64)))
 
 

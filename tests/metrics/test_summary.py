@@ -5,11 +5,26 @@ import numpy as np
 import pytest
 
 from tf_crossdistil.config import Experiment
-from tf_crossdistil.metrics.exact import auc, grouped_auc, multi_auc
+from tf_crossdistil.metrics import exact
 from tf_crossdistil.metrics.predictions import Predictions
 from tf_crossdistil.metrics.summary import best_multi_auc, mean_metric, summarize
 
 ROWS = 20_000
+METRICS = ["auc", "multi_auc", "log_loss", "normalized_entropy", "ece", "calibration_ratio", "gauc"]
+FOUR = np.tri(4, k=-1, dtype=bool)
+
+
+def expected_metrics(labels, classes, scores, groups, weights=None):
+    """By name, each from its own function; `classes` are the four of two tasks without missing labels."""
+    return {
+        "auc": exact.auc(labels, scores, weights),
+        "multi_auc": exact.multi_auc(classes, scores, FOUR, weights),
+        "log_loss": exact.log_loss(labels, scores, weights),
+        "normalized_entropy": exact.normalized_entropy(labels, scores, weights),
+        "ece": exact.expected_calibration_error(labels, scores, weights),
+        "calibration_ratio": exact.calibration_ratio(labels, scores, weights),
+        "gauc": exact.grouped_auc(labels, scores, groups, weights),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -44,23 +59,43 @@ def test_summary_has_the_documented_form(experiment, predictions):
     assert list(summary) == ["split", "rows", "tasks", "teachers", "best"]
     assert (summary["split"], summary["rows"]) == ("test", ROWS)
     for task in ("finish", "like"):
-        assert list(summary["tasks"][task]) == ["auc", "multi_auc", "log_loss", "ece", "gauc"]
-        assert list(summary["teachers"][task]) == list(summary["best"][task]) == ["auc", "multi_auc"]
+        assert list(summary["tasks"][task]) == list(summary["teachers"][task]) == ["rows", *METRICS]
+        assert list(summary["best"][task]) == ["auc", "multi_auc"]
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
 
 
-def test_summary_takes_each_metric_from_its_own_column(experiment, predictions):
-    summary = summarize(experiment, predictions, "test")
-    finish, like = predictions.labels.T
+@pytest.mark.parametrize("weighted", [False, True])
+def test_summary_takes_each_metric_from_its_own_column(experiment, predictions, weighted):
+    weights = np.random.default_rng(1).exponential(size=ROWS).astype(np.float32) if weighted else None
+    summary = summarize(experiment, replace(predictions, weights=weights), "test")
+    finish, like = predictions.labels.T.astype(np.int64)
     classes = {"finish": 2 * finish + like, "like": 2 * like + finish}
     for index, task in enumerate(("finish", "like")):
-        labels, students, teachers = (
-            values[:, index] for values in (predictions.labels, predictions.students, predictions.teachers)
-        )
-        assert summary["tasks"][task]["auc"] == auc(labels, students)
-        assert summary["tasks"][task]["multi_auc"] == multi_auc(classes[task], students)
-        assert summary["tasks"][task]["gauc"] == grouped_auc(labels, students, predictions.groups)
-        assert summary["teachers"][task] == {"auc": auc(labels, teachers), "multi_auc": multi_auc(classes[task], teachers)}
+        for role, scores in (("tasks", predictions.students), ("teachers", predictions.teachers)):
+            expected = expected_metrics(
+                predictions.labels[:, index], classes[task], scores[:, index], predictions.groups, weights
+            )
+            assert summary[role][task] == pytest.approx({"rows": ROWS} | expected, abs=1e-7)
+    if weighted:
+        assert summary["tasks"]["like"]["auc"] != summarize(experiment, predictions, "test")["tasks"]["like"]["auc"]
+
+
+def test_rows_without_a_label_are_left_out_of_its_task_only(experiment, predictions):
+    missing = np.random.default_rng(2).random(ROWS) < 0.3
+    labels = predictions.labels.copy()
+    labels[missing, 1] = np.nan
+    summary = summarize(experiment, replace(predictions, labels=labels), "test")
+    names = ("labels", "students", "teachers", "truth", "groups")
+    kept = replace(predictions, **{name: getattr(predictions, name)[~missing] for name in names})
+    without, complete = summarize(experiment, kept, "test"), summarize(experiment, predictions, "test")
+    assert summary["tasks"]["like"]["rows"] == (~missing).sum()
+    for role in ("tasks", "teachers"):
+        assert summary[role]["like"] == pytest.approx(without[role]["like"], abs=1e-12)
+        finish, expected = summary[role]["finish"], complete[role]["finish"]
+        assert {**finish, "multi_auc": 0} == {**expected, "multi_auc": 0}
+        # Rows without a like still tell finished from unfinished ones, but nothing within either.
+        assert abs(finish["multi_auc"] - expected["multi_auc"]) < 0.02
+    assert summary["best"]["like"] == pytest.approx(without["best"]["like"], abs=1e-12)
 
 
 def test_best_is_above_every_other_score(experiment, predictions):
@@ -73,9 +108,9 @@ def test_best_is_above_every_other_score(experiment, predictions):
 def test_best_multi_auc_uses_the_auxiliary_task(predictions):
     finish, like = np.log(predictions.truth / (1 - predictions.truth)).T
     classes = (2 * predictions.labels[:, 0] + predictions.labels[:, 1]).astype(np.int64)
-    alone = best_multi_auc(classes, finish, [])
-    assert alone == multi_auc(classes, finish)
-    assert best_multi_auc(classes, finish, [like]) > alone + 0.005
+    alone = best_multi_auc(classes, FOUR, finish, [])
+    assert alone == exact.multi_auc(classes, finish, FOUR)
+    assert best_multi_auc(classes, FOUR, finish, [like]) > alone + 0.005
 
 
 def test_best_leaves_out_tasks_without_truth(experiment, predictions):

@@ -114,7 +114,7 @@ def losses(p, batch, soft_labels, settings, counts, levels=1):
     students, teachers = ["finish", "like"], ["finish+", "like+"]
     logits = forward(p, batch["features"], students, teachers, levels)
     labels = batch["labels"]
-    rows, draws = len(labels), batch["strata"].shape[1]
+    rows, draws = len(labels), len(batch["strata"]) // 4
     task_weights = {"finish": 1.0, "like": 0.5}
     terms = {}
     for index, task in enumerate(students):
@@ -123,7 +123,7 @@ def losses(p, batch, soft_labels, settings, counts, levels=1):
         terms[task] = weight * (1 - settings.alpha) * cross_entropy(labels[:, index], natural).mean()
         soft = cross_entropy(soft_labels[:, index], natural / settings.temperature).mean()
         terms[f"{task}/distillation"] = weight * settings.alpha * soft
-    drawn = {task: logits[task][batch["strata"]] for task in teachers}
+    drawn = {task: logits[task][batch["strata"].reshape(4, draws)] for task in teachers}
     parity = settings.ranking_weight * draws / rows
 
     def pairs(scores, above, below):

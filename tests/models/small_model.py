@@ -15,6 +15,7 @@ USERS = 7
 AUTHORS = 4
 TAGS = 5
 AGES = [1.5, 4.0]
+ROWS, DRAWS = 8, 3
 
 
 def small_experiment(**sections) -> Experiment:
@@ -39,7 +40,13 @@ def small_experiment(**sections) -> Experiment:
             "temperature": 1.5,
             "ranking_weight": 0.8,
         },
-        "training": {"learning_rate": 0.01, "embedding_learning_rate": 0.1, "calibration_learning_rate": 0.02},
+        "training": {
+            "batch_size": ROWS,
+            "strata_batch_size": DRAWS,
+            "learning_rate": 0.01,
+            "embedding_learning_rate": 0.1,
+            "calibration_learning_rate": 0.02,
+        },
     }
     return parse_config(content | sections, "small")
 
@@ -78,7 +85,7 @@ def small_model(seed: int = 3, **sections) -> tuple[CrossDistilModel, Experiment
     return model, experiment
 
 
-def small_batch(rows: int = 8, draws: int = 3, seed: int = 0) -> dict:
+def small_batch(rows: int = ROWS, draws: int = DRAWS, seed: int = 0) -> dict:
     """Natural rows, then `draws` rows of each stratum."""
     generator = np.random.default_rng(seed)
     total = rows + 4 * draws
@@ -92,7 +99,7 @@ def small_batch(rows: int = 8, draws: int = 3, seed: int = 0) -> dict:
         "age": generator.choice([-1.0, 1.5, 3.0, 4.0, 9.0], total).astype(np.float32),
     }
     labels = generator.integers(0, 2, (rows, 2)).astype(np.float32)
-    strata = rows + np.arange(4 * draws).reshape(4, draws)
+    strata = rows + np.arange(4 * draws)
     return {"features": features, "labels": labels, "strata": strata}
 
 

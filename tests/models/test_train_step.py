@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from tests.models import numpy_oracle as oracle
-from tests.models.small_model import COUNTS, small_batch, small_model
+from tests.models.small_model import COUNTS, DRAWS, ROWS, small_batch, small_model
 from tf_crossdistil.errors import UsageError
 
 
@@ -114,10 +114,10 @@ def test_calibration_moves_by_its_own_loss_only():
 
 
 def test_ranking_weight_keeps_its_meaning_when_draws_or_rows_change():
-    """The pull of one stratum row relative to one natural row does not depend on how many of either a batch has."""
-    model, _ = small_model()
+    """The pull of one row of a rare stratum relative to one natural row does not depend on how many of either a batch has."""
     pulls = []
     for rows, draws in ((8, 2), (8, 4), (32, 4)):
+        model, _ = small_model(training={"batch_size": rows, "strata_batch_size": draws})
         batch = small_batch(rows, draws)
         # Equal rows everywhere, so that only the counts differ.
         batch["features"] = {name: np.full_like(values, 2) for name, values in batch["features"].items()}
@@ -129,7 +129,7 @@ def test_ranking_weight_keeps_its_meaning_when_draws_or_rows_change():
             loss = hard + ranking
         gradient = tape.gradient(loss, [logits["finish"], logits["finish+"]])
         natural, stratum = (tf.convert_to_tensor(part).numpy() for part in gradient)
-        natural, stratum = natural[0], stratum[batch["strata"][3, 0]]
+        natural, stratum = natural[0], stratum[batch["strata"][-1]]
         pulls.append(stratum / natural)
     assert pulls == pytest.approx([pulls[0]] * 3, rel=1e-4)
 
@@ -277,7 +277,7 @@ def test_tasks_without_auxiliary_ones_cannot_learn_from_other_tasks():
 def test_uncertainty_weighting_follows_its_equation():
     """Kendall et al. 2018: `exp(-s) L + s / 2` for each student, whatever the teachers do."""
     fixed, _ = small_model()
-    learned, _ = small_model(training={"loss_weighting": "uncertainty", "learning_rate": 0.01})
+    learned, _ = small_model(training={"loss_weighting": "uncertainty", "batch_size": ROWS, "strata_batch_size": DRAWS})
     assert learned.loss_weighting.log_variance.ref() in {variable.ref() for variable in learned.dense_variables}
     for variable, other in zip(fixed.network.variables, learned.network.variables, strict=True):
         other.assign(variable)

@@ -41,10 +41,19 @@ def evaluate(
     data: Annotated[Path, typer.Option(metavar="DIR", help="The --output of `crossdistil prepare`.")],
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the metrics as JSON, too.")] = None,
+    bootstrap: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            metavar="N",
+            help="Add 95 % intervals from N resamples, such as 200: of whole groups where evaluation.group_by is set "
+            "(the cluster bootstrap), of rows otherwise.",
+        ),
+    ] = None,
 ) -> None:
     """Measure the best epoch of a run on a whole split.
 
-    Example: `crossdistil evaluate --run runs/1 --data data --split test --json metrics.json`
+    Example: `crossdistil evaluate --run runs/1 --data data --split test --json metrics.json --bootstrap 200`
     """
     if split not in SPLITS:
         raise UsageError(f"--split must be one of {', '.join(SPLITS)}; received '{split}'")
@@ -54,11 +63,16 @@ def evaluate(
     load_tensorflow()
     from tf_crossdistil.evaluation.evaluate import evaluate as evaluate_run
     from tf_crossdistil.evaluation.tables import result_table
+    from tf_crossdistil.metrics.bootstrap import bootstrap_intervals
     from tf_crossdistil.models.run import Run
 
     opened = Run.open(run)
     with progress_bar(f"evaluating {split}", prepared.rows(split), Console(stderr=True)) as advance:
         result = evaluate_run(opened, prepared, split, advance)
+    if bootstrap is not None:
+        with progress_bar("resampling", bootstrap, Console(stderr=True)) as advance:
+            intervals = bootstrap_intervals(opened.experiment, result.predictions, bootstrap, advance)
+        result.summary["intervals"] = intervals
     Console().print(result_table([(result.name, result.summary)]))
     if json_file is not None:
         try:

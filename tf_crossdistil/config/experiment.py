@@ -70,7 +70,7 @@ class Experiment(Section):
             raise ValueError(f"the name '{twice[0]}' is used twice among tasks and features")
         if reserved := {"loss", "calibration"} & set(self.task_names):
             raise ValueError(f"a task cannot be called '{min(reserved)}', since a logged loss is")
-        if SAMPLE_WEIGHT in names + weights:
+        if SAMPLE_WEIGHT in [name.casefold() for name in names + weights]:
             raise ValueError(f"the name '{SAMPLE_WEIGHT}' is taken; 'column' may be called so")
         for name in names:
             if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):

@@ -127,7 +127,7 @@ class NumericFeature(ReadFeature):
     def _known_or_own(cls, transform: str) -> str:
         if ":" not in transform and transform not in NUMERIC_TRANSFORMS:
             raise ValueError(
-                f"there is no '{transform}'; {did_you_mean(transform, NUMERIC_TRANSFORMS)} Your own is named package.module:Class"
+                f"there is no '{transform}'; {did_you_mean(transform, NUMERIC_TRANSFORMS)} (your own: package.module:Class)"
             )
         return transform
 

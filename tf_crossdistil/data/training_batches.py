@@ -1,28 +1,20 @@
-"""Training batches: natural rows, followed by rows drawn uniformly from each label combination.
-
-The augmented ranking loss compares rows of different label combinations (strata), some of them rare. A batch therefore
-names, for each stratum, which of its rows are uniform draws from it. Common strata are drawn from the natural rows
-themselves and cost nothing; rare ones are drawn from the whole split and appended.
-"""
+"""Training batches: natural rows, followed by rows drawn uniformly from each rare label combination."""
 
 import logging
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
 
 from tf_crossdistil.config import SAMPLE_WEIGHT, Experiment
 from tf_crossdistil.data.records import Columns, feature_columns, label_matrix
+from tf_crossdistil.data.strata import batch_rows, strata
 from tf_crossdistil.data.training_rows import training_rows
 from tf_crossdistil.schema import NEARLY_EMPTY_ROWS, PreparedData
 from tf_crossdistil.tags import MISSING, all_tags, observed_tags
 
 logger = logging.getLogger(__name__)
-
-# A stratum is drawn from the natural rows when a batch holds on average this many times the draws, so that one row rarely is
-# drawn twice, and this many rows, so that a batch without any is out of the question.
-_NATURAL_FACTOR = 4
-_NATURAL_ROWS = 64
 
 
 class TrainingBatches:
@@ -32,64 +24,62 @@ class TrainingBatches:
         `features`: columns `[batch + appended]`, or `[batch + appended, longest]` for lists, natural rows first;
         `labels`: `[batch, tasks]` of the natural rows, NaN where one is missing;
         `weights` (only with a sample weight): `[batch]`, divided by their mean over the training split;
-        `strata` (only with `with_strata`): `[tags, draws]`, for each of `observed_tags` the positions among all rows of
-        uniform draws from that tag.
+        `strata` (only with `with_strata`): `[draws]`, the positions among all rows of the draws of each of `strata()`, one
+        behind another. A common stratum has as many draws as a batch has rows of it on average: those rows, the first of
+        them once more where there are fewer.
 
     Every epoch sees each training row once; the last batch is filled up from the next pass, so all have one shape.
     """
 
     def __init__(self, data: PreparedData, experiment: Experiment, with_strata: bool):
         self._experiment = experiment
-        self._draws = experiment.training.strata_batch_size
-        counts = data.metadata.counts["train"]
-        rows = data.rows("train")
-        self.batch_size = min(experiment.training.batch_size, rows)
-        self.steps = math.ceil(rows / self.batch_size)
-        self._with_strata = with_strata
-        self._strata = observed_tags(counts) if with_strata else []
+        self.batch_size = batch_rows(experiment, data.metadata)
+        self.steps = math.ceil(data.rows("train") / self.batch_size)
+        self._strata = strata(experiment, data.metadata) if with_strata else []
         if with_strata:
-            _tell_thin_strata(counts, len(experiment.tasks))
-        enough = max(_NATURAL_FACTOR * self._draws, _NATURAL_ROWS)
-        self._appended = [tag for tag in self._strata if self.batch_size * counts[tag] / rows < enough]
-        self._rows = training_rows(data, experiment, self.batch_size, self._appended, self._draws)
+            _tell_thin_strata(data.metadata.counts["train"], len(experiment.tasks))
+        appended = [stratum.tag for stratum in self._strata if stratum.appended]
+        self._rows = training_rows(data, experiment, self.batch_size, appended, experiment.training.strata_batch_size)
         weighted = experiment.sample_weight is not None
         self._mean_weight = data.metadata.numeric[SAMPLE_WEIGHT].mean if weighted else None
 
     def epoch(self, epoch: int) -> tf.data.Dataset:
         """The batches of one epoch, `steps` of them."""
         seed = self._experiment.training.seed * 1_000_003 + epoch
-        numbered = self._rows.epoch(seed).enumerate()
-        elements = numbered.map(
-            lambda step, columns: self._element(seed, step, columns), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-        )
+        elements = self._rows.epoch(seed).map(self._element, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         return elements.take(self.steps).prefetch(tf.data.AUTOTUNE)
 
-    def _element(self, seed: int, step: tf.Tensor, columns: Columns) -> dict[str, Any]:
+    def _element(self, columns: Columns) -> dict[str, Any]:
         labels = label_matrix(self._experiment, columns)[: self.batch_size]
         element = {
             "features": feature_columns(self._experiment, columns),
-            "labels": tf.ensure_shape(labels, [self.batch_size, None]),
+            "labels": tf.ensure_shape(labels, [self.batch_size, len(self._experiment.tasks)]),
         }
         if self._mean_weight is not None:
             element["weights"] = columns[SAMPLE_WEIGHT][: self.batch_size] / self._mean_weight
-        if self._with_strata:
-            element["strata"] = tf.stack([self._positions(tag, labels, seed, step) for tag in self._strata])
+        if self._strata:
+            element["strata"] = tf.concat(list(self._positions(labels)), axis=0)
         return element
 
-    def _positions(self, tag: str, labels: tf.Tensor, seed: int, step: tf.Tensor) -> tf.Tensor:
-        """Where the draws of a tag are among the rows of a batch, `[draws]`."""
-        if tag in self._appended:
-            first = self.batch_size + self._appended.index(tag) * self._draws
-            return tf.range(first, first + self._draws, dtype=tf.int64)
-        matches = [
-            tf.math.is_nan(labels[:, index]) if digit == MISSING else labels[:, index] == float(digit)
-            for index, digit in enumerate(tag)
-        ]
-        members = tf.where(tf.reduce_all(tf.stack(matches), axis=0))[:, 0]
-        # The negative number keeps these draws apart from those of the rows that are appended.
-        pair = tf.stack([tf.constant(-1 - seed, tf.int64), step * len(self._strata) + self._strata.index(tag)])
-        drawn = tf.random.stateless_uniform([self._draws], pair, maxval=tf.size(members, tf.int64), dtype=tf.int64)
-        return tf.gather(members, drawn)
+    def _positions(self, labels: tf.Tensor) -> Iterator[tf.Tensor]:
+        """Where the draws of each stratum are among the rows of a batch, `[draws]`."""
+        end = self.batch_size
+        for stratum in self._strata:
+            draws = tf.range(stratum.draws, dtype=tf.int64)
+            if stratum.appended:
+                yield end + draws
+                end += stratum.draws
+            else:
+                # The natural rows are shuffled, so the first ones of a tag are as good as any.
+                members = tf.where(_have_tag(labels, stratum.tag))[:, 0]
+                yield tf.gather(members, draws % tf.size(members, tf.int64))
+
+
+def _have_tag(labels: tf.Tensor, tag: str) -> tf.Tensor:
+    """Which rows of labels `[rows, tasks]` have a tag, `[rows]`."""
+    columns = zip(tag, tf.unstack(labels, axis=1), strict=True)
+    matches = [tf.math.is_nan(column) if digit == MISSING else column == float(digit) for digit, column in columns]
+    return tf.reduce_all(tf.stack(matches), axis=0)
 
 
 def _tell_thin_strata(counts: dict[str, int], tasks: int) -> None:

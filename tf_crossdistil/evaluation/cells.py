@@ -5,11 +5,10 @@ A cell's folder is a run directory with the metrics of each measured split besid
 
 import gc
 import json
+import logging
 import os
-import re
 import shutil
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +19,10 @@ from tf_crossdistil.config import SPLITS, EarlyStopping, Experiment
 from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.evaluation.evaluate import evaluate
 from tf_crossdistil.evaluation.results import METRICS
+from tf_crossdistil.evaluation.settings import Setting
 from tf_crossdistil.models.run import Run
 from tf_crossdistil.schema import PreparedData
 from tf_crossdistil.training.trainer import train
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A point of the grid: the tuned `values` by key of the configuration, and the experiment that has them."""
-
-    values: dict[str, Any]
-    experiment: Experiment
-
-    def __str__(self) -> str:
-        return ",".join(f"{key}={json.dumps(value, separators=(',', ':'))}" for key, value in self.values.items())
-
-    @property
-    def folder(self) -> str:
-        """What its folder is called; TensorFlow takes brackets in the path of a checkpoint for a pattern."""
-        text = str(self) or "default"
-        return text if re.fullmatch(r"[A-Za-z0-9_.,=+-]{1,150}", text) else sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -112,6 +95,8 @@ class Cell:
         Raises:
             CrossDistilError: training or evaluation failed.
         """
+        logger = logging.getLogger("tensorflow")
+        logger.addFilter(_is_no_retracing)
         try:
             run = self._trained(data, console)
             if not self.is_finished(split):
@@ -119,9 +104,8 @@ class Cell:
                 # Only an unfinished training needs it, and the optimizer's state is twice as large as the model.
                 shutil.rmtree(run.checkpoints / "last", ignore_errors=True)
         finally:
-            # Graphs and models of one cell would stay in memory for all others.
-            keras.backend.clear_session()
-            gc.collect()
+            logger.removeFilter(_is_no_retracing)
+            release_memory()
         history = run.history()
         return CellResult(
             method=self.method,
@@ -150,6 +134,17 @@ class Cell:
                 console.print(f"{self} cannot be resumed; it is trained again", highlight=False, soft_wrap=True)
         shutil.rmtree(self.directory, ignore_errors=True)
         return train(self.experiment, data, self.directory, console)
+
+
+def _is_no_retracing(record: logging.LogRecord) -> bool:
+    """Holds back the warning that functions of the same name are traced again, as those of another model must be."""
+    return "triggered tf.function retracing" not in record.getMessage()
+
+
+def release_memory() -> None:
+    """Lets go of the graphs and models of one cell, which would stay in memory for all others."""
+    keras.backend.clear_session()
+    gc.collect()
 
 
 def selection_metric(experiment: Experiment) -> str:

@@ -11,8 +11,9 @@ from tf_crossdistil.backbones.registry import BACKBONES, find_backbone
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.config_file import parse_config
 from tf_crossdistil.errors import CrossDistilError, UsageError
-from tf_crossdistil.evaluation.cells import Cell, CellResult, Setting, selection_metric
+from tf_crossdistil.evaluation.cells import Cell, CellResult, selection_metric
 from tf_crossdistil.evaluation.results import METRICS
+from tf_crossdistil.evaluation.settings import Setting
 from tf_crossdistil.metrics.summary import format_value
 from tf_crossdistil.models.methods import METHODS
 from tf_crossdistil.schema import PreparedData, check_config_matches
@@ -29,6 +30,10 @@ class Failure:
     seed: int
     setting: Setting | None
     error: str
+
+    def __str__(self) -> str:
+        tuned = [str(self.setting)] if self.setting is not None and self.setting.values else []
+        return " ".join([self.method, *tuned, f"seed {self.seed}"])
 
     def document(self) -> dict[str, Any]:
         """Its entry in `comparison.json`."""
@@ -178,7 +183,7 @@ class _Runner:
         try:
             result = cell.result(self._data, self._split, self._training)
         except CrossDistilError as error:
-            self._fail(Failure(cell.method, cell.seed, cell.setting, str(error)), str(cell))
+            self._fail(Failure(cell.method, cell.seed, cell.setting, str(error)))
             return None
         self._tell(
             f"{cell}: validation {self.metric} {format_value(result.validation)}, "
@@ -188,16 +193,16 @@ class _Runner:
 
     def skip(self, method: str, seed: int) -> None:
         """Leaves a cell out, since no setting could be trained."""
-        self._fail(Failure(method, seed, None, "no setting could be trained with the first seed"), f"{method} seed {seed}")
+        self._fail(Failure(method, seed, None, "no setting could be trained with the first seed"))
 
     def best(self, grid: Sequence[CellResult]) -> CellResult:
         """The best on validation data, the first of equals; one without a value only where none has one."""
         sign = 1 if METRICS[self.metric].higher_is_better else -1
         return max(grid, key=lambda result: -float("inf") if result.validation is None else sign * result.validation)
 
-    def _fail(self, failure: Failure, name: str) -> None:
+    def _fail(self, failure: Failure) -> None:
         self.failures.append(failure)
-        self._tell(f"{name}: failed: {failure.error}")
+        self._tell(f"{failure}: failed: {failure.error}")
 
     def _tell(self, line: str) -> None:
         self._number += 1

@@ -1,8 +1,10 @@
 """What a comparison says in numbers, as `comparison.json` and as the tables of the terminal."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -104,31 +106,29 @@ def comparison_document(figures: Figures) -> dict[str, Any]:
     }
 
 
-def comparison_tables(figures: Figures) -> list[Table]:
-    """Means of each method, and its differences to the baseline; tasks and methods down, metrics across."""
-    methods = figures.comparison.methods
-    seeds = {result.seed for result in figures.comparison.results}
-    notes = ["Mean ± standard deviation over the seeds." if len(seeds) > 1 else "One seed: no deviation is known."]
-    notes += [f"Left out, since it failed: {failure.method} seed {failure.seed}." for failure in figures.comparison.failures]
-    means = _table("Metrics", notes)
-    for task in figures.tasks:
-        for method in methods:
-            estimates = [figures.estimate(method, task, metric) for metric in _SHOWN]
-            _add_row(means, task if method == methods[0] else "", method, [_mean_text(found) for found in estimates])
-        means.add_section()
-    others = [method for method in methods if method != figures.baseline]
-    if not others:
-        return [means]
-    note = "Mean ± half the 95 % confidence interval over the seeds; * where it excludes 0."
-    differences = _table(
-        f"Differences to {figures.baseline}, seed by seed", [note if len(seeds) > 1 else "One seed: no interval is known."]
+def comparison_tables(figures: Figures) -> list[RenderableType]:
+    """Means of each method, and its differences to the baseline, each table with its notes below."""
+    comparison, baseline = figures.comparison, figures.baseline
+    several = len({result.seed for result in comparison.results}) > 1
+    means = _table(
+        "Metrics",
+        figures.tasks,
+        comparison.methods,
+        lambda method, task, metric: _mean_text(figures.estimate(method, task, metric)),
     )
-    for task in figures.tasks:
-        for method in others:
-            estimates = [estimate(figures.differences(method, task, metric)) for metric in _SHOWN]
-            _add_row(differences, task if method == others[0] else "", method, [_difference_text(found) for found in estimates])
-        differences.add_section()
-    return [means, differences]
+    note = "Mean ± standard deviation over the seeds." if several else "One seed: no deviation is known."
+    shown: list[RenderableType] = [means, Text(note)]
+    shown += [Text(f"Left out, since it failed: {failure}.") for failure in comparison.failures]
+    if others := [method for method in comparison.methods if method != baseline]:
+        differences = _table(
+            f"Differences to {baseline}, seed by seed",
+            figures.tasks,
+            others,
+            lambda method, task, metric: _difference_text(estimate(figures.differences(method, task, metric))),
+        )
+        note = "Mean ± half its 95 % confidence interval; * where that excludes 0." if several else "One seed: no interval."
+        shown += [differences, Text(note)]
+    return shown
 
 
 def _moments(found: Estimate) -> dict[str, Any]:
@@ -140,15 +140,20 @@ def _difference(values: list[float]) -> dict[str, Any]:
     return {**_moments(found), "interval": found.interval, "positive": sum(value > 0 for value in values)}
 
 
-def _table(title: str, notes: list[str]) -> Table:
-    table = Table("Task", "Method", title=title, caption="\n".join(notes), title_justify="left", caption_justify="left")
+def _table(title: str, tasks: list[str], methods: list[str], cell: Callable[[str, str, str], Text]) -> Table:
+    """Tasks and methods down, metrics across; `cell` gives the text of a method, task and metric."""
+    table = Table(title=title, title_justify="left")
+    for name in ("Task", "Method"):
+        table.add_column(name, overflow="fold")
     for metric in _SHOWN:
         table.add_column(METRICS[metric].title, justify="right", no_wrap=True)
+    for task in tasks:
+        for method in methods:
+            table.add_row(
+                Text(task if method == methods[0] else ""), Text(method), *(cell(method, task, metric) for metric in _SHOWN)
+            )
+        table.add_section()
     return table
-
-
-def _add_row(table: Table, task: str, method: str, values: list[Text]) -> None:
-    table.add_row(Text(task), Text(method), *values)
 
 
 def _mean_text(found: Estimate) -> Text:

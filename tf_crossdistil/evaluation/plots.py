@@ -65,7 +65,7 @@ def reliability_diagram(results: Sequence[MethodResult], task: str) -> Figure | 
     upper.set_yscale("function", functions=(np.sqrt, np.square))
     limit = 0.0
     for scored in every_scored:
-        bins = calibration_bins(scored.labels, scored.probabilities)
+        bins = calibration_bins(scored.labels, scored.probabilities, scored.weights)
         low, high = _wilson_interval(bins.observed, bins.rows)
         upper.vlines(bins.predicted, low, high, color=scored.color, linewidth=0.9)
         upper.plot(bins.predicted, bins.observed, color=scored.color, marker=scored.marker, linewidth=1.2, label=scored.name)
@@ -73,13 +73,16 @@ def reliability_diagram(results: Sequence[MethodResult], task: str) -> Figure | 
     upper.plot([0, limit], [0, limit], color=INK, linestyle="--", linewidth=1, label="perfectly calibrated")
     for scored in every_scored:
         edges = np.linspace(0, limit**0.5, 41) ** 2
-        lower.hist(scored.probabilities, edges, histtype="step", linewidth=1.5, color=scored.color)
+        lower.hist(scored.probabilities, edges, weights=scored.weights, histtype="step", linewidth=1.5, color=scored.color)
     ticks = _root_ticks(limit)
     upper.set(ylabel="Observed share of positives", xlim=(0, limit), ylim=(0, limit), xticks=ticks, yticks=ticks)
     upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _percent(value)))
     lower.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _percent(value)))
     lower.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    lower.set(xlabel="Predicted probability (square-root axes)", ylabel="Rows")
+    lower.set(
+        xlabel="Predicted probability (square-root axes)",
+        ylabel="Rows" if every_scored[0].weights is None else "Weight of rows",
+    )
     upper.legend(loc="upper left")
     return figure
 
@@ -100,9 +103,12 @@ def score_distributions(results: Sequence[MethodResult], task: str) -> Figure | 
     low, high = min(values.min() for values in odds), max(values.max() for values in odds)
     edges = np.linspace(low - 0.1, high + 0.1, 41)
     for axes, scored, values in zip(panels, every_scored, odds, strict=True):
-        negatives, positives = values[scored.labels == 0], values[scored.labels == 1]
-        axes.hist(negatives, edges, density=negatives.size > 0, color=INK, alpha=0.25, label=f"{task} = 0")
-        axes.hist(positives, edges, density=positives.size > 0, color=scored.color, alpha=0.65, label=f"{task} = 1")
+        for label, color, alpha in ((0, INK, 0.25), (1, scored.color, 0.65)):
+            members = scored.labels == label
+            weights = None if scored.weights is None else scored.weights[members]
+            has_mass = bool(members.any()) if weights is None else bool(weights.sum() > 0)
+            name = f"{task} = {label}"
+            axes.hist(values[members], edges, density=has_mass, weights=weights, color=color, alpha=alpha, label=name)
         axes.set_title(scored.name, loc="left", fontsize=11)
         axes.set(ylabel="Density", xlim=(edges[0], edges[-1]))
         axes.legend()
@@ -114,13 +120,14 @@ def score_distributions(results: Sequence[MethodResult], task: str) -> Figure | 
 
 @dataclass(frozen=True)
 class _Scored:
-    """What one method said about one task, `[rows]`, and how it is drawn."""
+    """What one method said about the rows that have a task's label, `[rows]`, and how it is drawn."""
 
     name: str
     color: str
     marker: str
     labels: Floats
     probabilities: Floats
+    weights: Floats | None
 
 
 def _scored(results: Sequence[MethodResult], task: str) -> list[_Scored]:
@@ -128,9 +135,12 @@ def _scored(results: Sequence[MethodResult], task: str) -> list[_Scored]:
     every_scored = []
     for position, result in enumerate(results):
         column = result.predictions.tasks.index(task)
-        labels, probabilities = result.predictions.labels[:, column], result.predictions.students[:, column]
-        if labels.size and np.isfinite(probabilities).all():
-            every_scored.append(_Scored(result.name, color_of(position), marker_of(position), labels, probabilities))
+        labelled = ~np.isnan(result.predictions.labels[:, column])
+        labels, probabilities = result.predictions.labels[labelled, column], result.predictions.students[labelled, column]
+        weights = None if result.predictions.weights is None else result.predictions.weights[labelled]
+        has_mass = labels.size > 0 if weights is None else weights.sum() > 0
+        if has_mass and np.isfinite(probabilities).all():
+            every_scored.append(_Scored(result.name, color_of(position), marker_of(position), labels, probabilities, weights))
     return every_scored
 
 
@@ -141,7 +151,7 @@ def _root_ticks(limit: float) -> Floats:
     return _ROOT_TICKS[np.unique(nearest)]
 
 
-def _wilson_interval(share: Floats, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
+def _wilson_interval(share: Floats, rows: Floats) -> tuple[Floats, Floats]:
     """The 95 % interval of a share of `rows` independent draws (Wilson, JASA 1927)."""
     square = _NORMAL_95**2
     center = (share + square / (2 * rows)) / (1 + square / rows)

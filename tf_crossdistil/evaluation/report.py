@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.evaluation.figures import to_svg
 from tf_crossdistil.evaluation.plots import learning_curves, reliability_diagram, score_distributions
-from tf_crossdistil.evaluation.results import METRICS, MethodResult, result_rows
-from tf_crossdistil.metrics.summary import format_value
+from tf_crossdistil.evaluation.results import METRICS, MethodResult, result_columns, result_rows
 
 
 @dataclass(frozen=True)
@@ -122,18 +121,18 @@ def _section(heading: str, plots: Iterable[_Plot], numbers: Iterator[int]) -> st
 
 
 def _table(report: Report) -> str:
-    rows = result_rows([method.summary for method in report.methods])
-    with_reachable = any(row.reachable is not None for row in rows)
-    names = [method.name for method in report.methods] + ["best reachable"] * with_reachable
+    columns = result_columns([(method.name, method.summary) for method in report.methods])
     groups = []
-    for task, task_rows in groupby(rows, key=lambda row: row.task):
-        lines = [f'<tr><th colspan="{1 + len(names)}" scope="rowgroup">{escape(task)}</th></tr>']
+    for task, task_rows in groupby(result_rows(columns), key=lambda row: row.task):
+        lines = [f'<tr><th colspan="{1 + len(columns)}" scope="rowgroup">{escape(task)}</th></tr>']
         for row in task_rows:
-            cells = [f"<td{' class=best' * row.is_best(value)}>{format_value(value)}</td>" for value in row.values]
-            cells += [f"<td class=reachable>{format_value(row.reachable)}</td>"] * with_reachable
-            lines.append(f'<tr><th scope="row">{row.metric.title}</th>{"".join(cells)}</tr>')
+            cells = "".join(
+                f"<td{' class=best' if is_best else '' if column.competes else ' class=reference'}>{cell}</td>"
+                for column, cell, is_best in zip(columns, row.cells, row.is_best, strict=True)
+            )
+            lines.append(f'<tr><th scope="row">{row.metric.title}</th>{cells}</tr>')
         groups.append(f"<tbody>{''.join(lines)}</tbody>")
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
+    head = "".join(f'<th scope="col">{escape(column.title)}</th>' for column in columns)
     return f"<table><thead><tr><th></th>{head}</tr></thead>{''.join(groups)}</table>"
 
 
@@ -158,7 +157,7 @@ thead th { border-bottom: 1px solid var(--line) }
 tbody th { text-align: left; font-weight: 400; color: var(--soft) }
 tbody th[scope=rowgroup] { padding-top: .9rem; font-weight: 600; color: var(--ink) }
 .best { font-weight: 700 }
-.reachable { color: var(--soft); font-style: italic }
+.reference { color: var(--soft); font-style: italic }
 .note { max-width: 48rem }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 21rem), 1fr)); gap: 1rem; align-items: start }
 figure { margin: 0; padding: 1rem; background: var(--card); border: 1px solid var(--line); border-radius: .5rem; min-width: 0 }
@@ -181,9 +180,12 @@ _PAGE = """<!DOCTYPE html>
 <h2>Results</h2>
 <div class="scroll">{table}</div>
 <p class="note">AUC: how often a positive row ranks above a negative one. Multi-AUC: the same over all label combinations,
-in the order that the other tasks' labels refine. ECE: how far predicted probabilities are from observed shares. Higher is
-better for both AUCs, lower for log loss and ECE. The best method of each row is bold. Best reachable,
-where shown, is what the true probabilities score on these rows; for Multi-AUC the best of their simple combinations.</p>
+in the order that the other tasks' labels refine. GAUC: AUC within each group, such as a user. Normalised entropy: log loss
+over that of always predicting the share of positives. ECE: how far predicted probabilities are from observed shares.
+Calibration ratio: the sum of predictions over the sum of positives. Higher is better for the AUCs, lower for log loss,
+normalised entropy and ECE, and a calibration ratio is best at 1. The best method of each row is bold; its teachers stand
+beside it. Brackets, where shown, are 95 % intervals of the bootstrap. Best reachable, where shown, is what the true
+probabilities score on these rows; for Multi-AUC the best of their simple combinations.</p>
 </section>
 {sections}
 </body>

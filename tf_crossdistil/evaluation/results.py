@@ -1,10 +1,11 @@
-"""What was measured of each method, and the rows in which every table shows it."""
+"""What was measured of each method, and the columns and rows in which every table shows it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tf_crossdistil.metrics.predictions import Predictions
+from tf_crossdistil.metrics.summary import format_value
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,7 @@ class MethodResult:
 
     Attributes:
         name: how tables and plots call it.
-        summary: of `tf_crossdistil.metrics.summary.summarize`.
+        summary: of `tf_crossdistil.metrics.summary.summarize`, with `"intervals"` where they were asked for.
         predictions: what the summary was computed from.
         history: one entry an epoch, each with `epoch` from 1 and the numbers logged at its end.
     """
@@ -26,40 +27,98 @@ class MethodResult:
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric of a task in a summary: its title, and whether more of it is better."""
+    """A metric of a task in a summary.
+
+    Attributes:
+        title: of its row in tables.
+        higher_is_better: None where the values nearest to 1 are best.
+    """
 
     title: str
-    higher_is_better: bool
+    higher_is_better: bool | None
+
+    def goodness(self, value: float) -> float:
+        """A number that is higher the better the value."""
+        if self.higher_is_better is None:
+            return -abs(value - 1)
+        return value if self.higher_is_better else -value
 
 
 METRICS = {
     "auc": Metric("AUC", higher_is_better=True),
     "multi_auc": Metric("Multi-AUC", higher_is_better=True),
+    "gauc": Metric("GAUC", higher_is_better=True),
     "log_loss": Metric("Log loss", higher_is_better=False),
+    "normalized_entropy": Metric("Normalised entropy", higher_is_better=False),
     "ece": Metric("ECE", higher_is_better=False),
+    "calibration_ratio": Metric("Calibration ratio", higher_is_better=None),
 }
 
 
 @dataclass(frozen=True)
+class Column:
+    """A column of a result table.
+
+    Attributes:
+        title: of the column.
+        competes: whether its values may be marked as best: students' may, what they are held against may not.
+        values: by task and metric.
+        intervals: `[low, high]` by task and metric, where they are known.
+    """
+
+    title: str
+    competes: bool
+    values: dict[str, dict[str, Any]]
+    intervals: dict[str, dict[str, Any]]
+
+    def text(self, task: str, metric: str) -> str:
+        """A cell: `0.7436`, with its interval `0.7436 [0.7391, 0.7481]`, or nothing where the column has no such metric."""
+        if metric not in self.values.get(task, {}):
+            return ""
+        interval = self.intervals.get(task, {}).get(metric)
+        bounds = f" [{', '.join(map(format_value, interval))}]" if interval else ""
+        return format_value(self.values[task][metric]) + bounds
+
+
+@dataclass(frozen=True)
 class ResultRow:
-    """One metric of one task: the value of each method and the best reachable one; None where undefined or unknown."""
+    """One metric of one task: the cells of all columns, and which of them are best."""
 
     task: str
     metric: Metric
-    values: list[float | None]
-    reachable: float | None
-
-    def is_best(self, value: float | None) -> bool:
-        """Whether no method has a better value."""
-        choose = max if self.metric.higher_is_better else min
-        return value is not None and value == choose(known for known in self.values if known is not None)
+    cells: list[str]
+    is_best: list[bool]
 
 
-def result_rows(summaries: Sequence[dict[str, Any]]) -> list[ResultRow]:
-    """Every task's metrics over the summaries of several methods on the same rows, task by task."""
-    reachable: dict[str, dict[str, float | None]] = next((summary["best"] for summary in summaries if "best" in summary), {})
+def result_columns(results: Sequence[tuple[str, dict[str, Any]]]) -> list[Column]:
+    """Each method's students, beside them its teachers, and what the true probabilities reach, where they are known.
+
+    Args:
+        results: name and summary of each method; the summaries are of the same rows.
+    """
+    columns = []
+    for name, summary in results:
+        intervals = summary.get("intervals", {})
+        columns.append(Column(name, True, summary["tasks"], intervals.get("tasks", {})))
+        if summary["teachers"]:
+            columns.append(Column(f"{name} teachers", False, summary["teachers"], intervals.get("teachers", {})))
+    best = next((summary["best"] for _, summary in results if summary.get("best")), None)
+    return columns if best is None else [*columns, Column("best reachable", False, best, {})]
+
+
+def result_rows(columns: Sequence[Column]) -> list[ResultRow]:
+    """Every task's metrics, task by task; GAUC only where it was measured."""
     return [
-        ResultRow(task, metric, [summary["tasks"][task][key] for summary in summaries], reachable.get(task, {}).get(key))
-        for task in summaries[0]["tasks"]
-        for key, metric in METRICS.items()
+        _row(columns, task, key)
+        for task in columns[0].values
+        for key in METRICS
+        if key != "gauc" or any(column.values.get(task, {}).get(key) is not None for column in columns)
     ]
+
+
+def _row(columns: Sequence[Column], task: str, key: str) -> ResultRow:
+    metric = METRICS[key]
+    values = [column.values[task][key] if column.competes else None for column in columns]
+    best = max((metric.goodness(value) for value in values if value is not None), default=None)
+    is_best = [value is not None and metric.goodness(value) == best for value in values]
+    return ResultRow(task, metric, [column.text(task, key) for column in columns], is_best)

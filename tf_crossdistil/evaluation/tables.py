@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
-from tf_crossdistil.evaluation.results import result_rows
-from tf_crossdistil.metrics.summary import format_value
+from tf_crossdistil.evaluation.results import result_columns, result_rows
 
 
 def result_table(results: Sequence[tuple[str, dict[str, Any]]]) -> Table:
@@ -17,20 +16,22 @@ def result_table(results: Sequence[tuple[str, dict[str, Any]]]) -> Table:
         results: name and summary of each method, at least one; the summaries are of the same rows.
 
     Returns:
-        A table whose last column, where true probabilities are known, is the best that any model can reach.
+        A table with a column for each method's students, one for its teachers, and, where true probabilities are known, one
+        for the best that any model can reach.
     """
-    names = [name for name, _ in results]
-    rows = result_rows([summary for _, summary in results])
-    with_reachable = any(row.reachable is not None for row in rows)
-    table = Table("Task", "Metric")
-    for name in [*names, "best reachable"] if with_reachable else names:
-        table.add_column(Text(name), justify="right", min_width=len("0.0000"))
+    columns = result_columns(results)
+    # Without edges, students and teachers with their intervals fit into 80 columns.
+    table = Table("Task", Column("Metric", no_wrap=True), show_edge=False)
+    for column in columns:
+        table.add_column(Text(column.title), justify="right", min_width=len("0.0000"))
     previous = None
-    for row in rows:
+    for row in result_rows(columns):
         if previous not in (None, row.task):
             table.add_section()
-        values = [Text(format_value(value), style="bold" if row.is_best(value) else "") for value in row.values]
-        reachable = [Text(format_value(row.reachable), style="dim")] if with_reachable else []
-        table.add_row(Text(row.task if row.task != previous else ""), row.metric.title, *values, *reachable)
+        cells = [
+            Text(cell, style="bold" if is_best else "" if column.competes else "dim")
+            for column, cell, is_best in zip(columns, row.cells, row.is_best, strict=True)
+        ]
+        table.add_row(Text(row.task if row.task != previous else ""), row.metric.title, *cells)
         previous = row.task
     return table

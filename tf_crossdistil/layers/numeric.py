@@ -5,6 +5,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from tf_crossdistil.config import NumericFeature
+from tf_crossdistil.errors import UsageError
 from tf_crossdistil.layers.embedding import embedding_table
 from tf_crossdistil.plugins import find_plugin
 from tf_crossdistil.schema import NumericStatistics
@@ -75,3 +76,22 @@ def find_numeric_transform(feature: NumericFeature) -> type[NumericTransform]:
         UsageError: there is none.
     """
     return find_plugin(f"features.{feature.name}.transform", feature.transform, NUMERIC_TRANSFORMS, NumericTransform)
+
+
+def check_numeric_transform(feature: NumericFeature, statistics: NumericStatistics) -> None:
+    """Tries a feature's transform on two numbers, since the user's own may do anything.
+
+    Raises:
+        UsageError: there is no such transform, it fails, or it gives anything but `[rows, width]`.
+    """
+    place = f"features.{feature.name}.transform: '{feature.transform}'"
+    transform = find_numeric_transform(feature)
+    try:
+        shape = transform(feature, statistics)(tf.zeros([2])).shape
+    except Exception as error:
+        raise UsageError(
+            f"{place} fails on numbers [2]: {type(error).__name__}: {str(error).splitlines()[0]}; it is made as "
+            "Class(feature, statistics) and called with numbers [rows]"
+        ) from error
+    if shape.rank != 2 or shape[0] != 2:
+        raise UsageError(f"{place} must map numbers [rows] to [rows, width]; received {shape.as_list()} for numbers [2]")

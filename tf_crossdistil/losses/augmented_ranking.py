@@ -1,28 +1,61 @@
 """The teachers' loss: a quadruplet ranking loss over label combinations (Eq. 4 of the CrossDistil paper)."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
-# Draws of the lower tag that each draw of the upper one is compared with. Beyond this the draws themselves decide the
-# variance, while the cost goes on growing, with five tasks for 256 pairs of tags.
-_COMPARISONS = 16
+# With how many draws of the other tag each draw is compared. Beyond this the draws themselves decide the variance, while the
+# cost goes on growing, with five tasks for 256 pairs of tags.
+_COMPARISONS = 8
 
 
-def augmented_ranking_loss(logits: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """`sum over tags (a, b) of w[a, b] E[-ln sigmoid(r_a - r_b)]`, which is Eq. 4 with the weights of `tags.pair_weights`.
+@dataclass(frozen=True)
+class RankedPairs:
+    """Pairs of draws: the position that should rank above, the one below, and how much the pair weighs; each `[pairs]`."""
 
-    Each expectation is a mean over pairs of one draw from tag a and one from tag b, draw i of a with the draws
-    i, i + 1, ..., i + 15 of b, counted round. Draws being independent, every pair has the expectation's mean.
+    above: NDArray[np.int32]
+    below: NDArray[np.int32]
+    weights: NDArray[np.float32]
+
+
+def ranked_pairs(weights: NDArray[np.floating], draws: Sequence[int]) -> RankedPairs:
+    """The pairs that estimate `sum over tags (a, b) of w[a, b] E[-ln sigmoid(r_a - r_b)]`.
+
+    Draw i of the tag with more draws is compared with the draws i, i + 1, ..., i + 7 of the other one, counted round. Draws
+    being uniform and independent between tags, every pair has the expectation's mean, so the estimate is unbiased.
 
     Args:
-        logits: `[tags, draws]`, teacher logits of uniform draws from each tag.
-        weights: `[tags, tags]`, how much each ordered pair weighs; a constant.
+        weights: `[tags, tags]`, of `tags.pair_weights`; pairs of weight zero are left out.
+        draws: of each tag; the draws of all tags stand behind one another.
+    """
+    first = np.concatenate([[0], np.cumsum(draws)])
+    none = np.zeros(0)
+    above, below, each = [none], [none], [none]
+    for upper, lower in np.argwhere(weights > 0):
+        longer = max(draws[upper], draws[lower])
+        comparisons = min(draws[upper], draws[lower], _COMPARISONS)
+        index = np.tile(np.arange(longer), comparisons)
+        shifted = index + np.repeat(np.arange(comparisons), longer)
+        above.append(first[upper] + index % draws[upper])
+        below.append(first[lower] + shifted % draws[lower])
+        each.append(np.full(index.size, weights[upper, lower] / index.size))
+    return RankedPairs(
+        np.concatenate(above).astype(np.int32), np.concatenate(below).astype(np.int32), np.concatenate(each).astype(np.float32)
+    )
+
+
+def augmented_ranking_loss(logits: tf.Tensor, pairs: RankedPairs) -> tf.Tensor:
+    """Eq. 4 as the weighted mean of `-ln sigmoid(r_a - r_b)` over pairs of draws.
+
+    Args:
+        logits: teacher logits of the draws of all tags, `[draws]`.
+        pairs: of `ranked_pairs`; a constant.
 
     Returns:
-        A scalar. Pairs of weight zero cost nothing, whatever their logits are.
+        A scalar. Draws that no pair names cost nothing, whatever their logits are.
     """
-    pairs = tf.where(weights > 0)
-    above, below = tf.gather(logits, pairs[:, 0]), tf.gather(logits, pairs[:, 1])
-    draws = logits.shape[1]
-    shifted = tf.stack([tf.roll(below, -shift, axis=1) for shift in range(min(draws, _COMPARISONS))], axis=1)
-    losses = tf.nn.softplus(shifted - above[:, tf.newaxis, :])
-    return tf.reduce_sum(tf.gather_nd(weights, pairs) * tf.reduce_mean(losses, axis=[1, 2]))
+    differences = tf.gather(logits, pairs.below) - tf.gather(logits, pairs.above)
+    return tf.tensordot(tf.nn.softplus(differences), pairs.weights, axes=1)

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tf_crossdistil.config import Experiment
-from tf_crossdistil.metrics.exact import auc, expected_calibration_error, grouped_auc, log_loss, logit, multi_auc
+from tf_crossdistil.metrics.exact import auc, logit, multi_auc
 from tf_crossdistil.metrics.predictions import Predictions
-from tf_crossdistil.tags import multipartite_classes, tag_codes
+from tf_crossdistil.metrics.task_scores import TaskScores
+from tf_crossdistil.tags import class_order, label_classes
 
 # Tried as the pull of the auxiliary tasks' logits on the order of a task, relative to its own logit.
 _PULLS = np.linspace(0, 1, 9, dtype=np.float32)
@@ -24,59 +25,58 @@ def summarize(experiment: Experiment, predictions: Predictions, split: str) -> d
         split: the split's name.
 
     Returns:
-        `{"split", "rows", "tasks": {task: {"auc", "multi_auc", "log_loss", "ece", "gauc"}}, "teachers": {task: {"auc",
-        "multi_auc"}}}`, teachers being empty for a model without; and, where the true probabilities are known, `"best"`
-        like teachers: the best reachable AUC, and the best Multi-AUC of `best_multi_auc`.
+        `{"split", "rows", "tasks": {task: {"rows", "auc", "multi_auc", "log_loss", "normalized_entropy", "ece",
+        "calibration_ratio", "gauc"}}, "teachers": ...}`, a task's rows being those that have its label, and teachers being
+        alike and empty for a model without; and, where the true probabilities are known, `"best": {task: {"auc",
+        "multi_auc"}}`: the best reachable AUC, and the best Multi-AUC of `best_multi_auc`.
     """
-    tasks = predictions.tasks
-    codes = tag_codes(predictions.labels)
-    classes = {task: multipartite_classes(tasks, task, experiment.auxiliary(task))[codes] for task in tasks}
-    labels = _by_task(tasks, predictions.labels)
-    students = _by_task(tasks, predictions.students)
-    teachers = _by_task(tasks, predictions.teachers)
-    groups = predictions.groups
-    summary: dict[str, Any] = {
-        "split": split,
-        "rows": len(predictions.labels),
-        "tasks": {
-            task: {
-                **_ranking(labels[task], classes[task], probabilities),
-                "log_loss": _defined(log_loss(labels[task], probabilities)),
-                "ece": _defined(expected_calibration_error(labels[task], probabilities)),
-                "gauc": None if groups is None else _defined(grouped_auc(labels[task], probabilities, groups)),
-            }
-            for task, probabilities in students.items()
-        },
-        "teachers": {task: _ranking(labels[task], classes[task], scores) for task, scores in teachers.items()},
-    }
-    if predictions.truth is not None:
-        truth = _by_task(tasks, predictions.truth)
-        logits = {task: logit(values) for task, values in truth.items() if not np.isnan(values).any()}
-        summary["best"] = {
-            task: {
-                "auc": _defined(auc(labels[task], own)),
-                "multi_auc": _defined(
-                    best_multi_auc(classes[task], own, [logits[name] for name in experiment.auxiliary(task) if name in logits])
-                ),
-            }
-            for task, own in logits.items()
+    weights = np.ones(len(predictions.labels)) if predictions.weights is None else predictions.weights.astype(np.float64)
+    summary: dict[str, Any] = {"split": split, "rows": len(predictions.labels)}
+    for role, scores in scores_by_role(experiment, predictions).items():
+        summary[role] = {
+            task: {"rows": of_task.rows} | {metric: _defined(value) for metric, value in of_task.measure(weights).items()}
+            for task, of_task in scores.items()
         }
+    if predictions.truth is not None:
+        summary["best"] = _best_reachable(experiment, predictions, predictions.truth)
     return summary
 
 
-def best_multi_auc(classes: NDArray[np.int64], own: NDArray[np.float64], auxiliary: list[NDArray[np.float64]]) -> float:
+def scores_by_role(experiment: Experiment, predictions: Predictions) -> dict[str, dict[str, TaskScores]]:
+    """What students and teachers say of each task: `{"tasks": {task: scores}, "teachers": {task: scores}}`."""
+    roles = {"tasks": predictions.students, "teachers": predictions.teachers}
+    return {
+        role: {
+            task: TaskScores(labels, *_order(experiment, predictions, task), scores, predictions.groups)
+            for task, labels, scores in zip(predictions.tasks, predictions.labels.T, probabilities.T, strict=True)
+        }
+        if probabilities is not None
+        else {}
+        for role, probabilities in roles.items()
+    }
+
+
+def best_multi_auc(
+    classes: NDArray[np.int64],
+    above: NDArray[np.bool_],
+    own: NDArray[np.float64],
+    auxiliary: list[NDArray[np.float64]],
+    weights: NDArray[np.float32] | None = None,
+) -> float:
     """The best Multi-AUC over the scores `logit p_k + c sum_j logit p_j`, c on a grid from 0, p the true probabilities.
 
     A lower bound of what is reachable: the optimal score may lie outside this family. It depends on all true
     probabilities, since the labels are independent given them, and a row's expected class rises with each.
 
     Args:
-        classes: the multipartite class of every row, `[rows]`.
+        classes: the class of every row, `[rows]`.
+        above: which class ranks above which, `[classes, classes]`.
         own: true logits of the task, `[rows]`.
         auxiliary: true logits of its auxiliary tasks, each `[rows]`.
+        weights: of the rows, `[rows]`; default 1.
     """
     others = sum(auxiliary, np.zeros_like(own))
-    return max(multi_auc(classes, own + pull * others) for pull in _PULLS)
+    return max(multi_auc(classes, own + pull * others, above, weights) for pull in _PULLS)
 
 
 def mean_metric(summary: dict[str, Any], metric: str) -> float | None:
@@ -95,12 +95,27 @@ def format_value(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.4f}"
 
 
-def _by_task(tasks: list[str], values: NDArray[np.float32] | None) -> dict[str, NDArray[np.float32]]:
-    return {} if values is None else dict(zip(tasks, values.T, strict=True))
+def _order(experiment: Experiment, predictions: Predictions, task: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The classes of Multi-AUC, `[rows]`, and which ranks above which."""
+    order = [task, *experiment.auxiliary(task)]
+    return label_classes(predictions.labels, predictions.tasks, order), class_order(len(order))
 
 
-def _ranking(labels: NDArray[np.float32], classes: NDArray[np.int64], scores: NDArray[np.float32]) -> dict[str, float | None]:
-    return {"auc": _defined(auc(labels, scores)), "multi_auc": _defined(multi_auc(classes, scores))}
+def _best_reachable(
+    experiment: Experiment, predictions: Predictions, truth: NDArray[np.float32]
+) -> dict[str, dict[str, float | None]]:
+    labels = dict(zip(predictions.tasks, predictions.labels.T, strict=True))
+    by_task = zip(predictions.tasks, truth.T, strict=True)
+    logits = {task: logit(values) for task, values in by_task if not np.isnan(values).any()}
+    best = {}
+    for task, own in logits.items():
+        labelled = ~np.isnan(labels[task])
+        classes, above = _order(experiment, predictions, task)
+        auxiliary = [logits[name][labelled] for name in experiment.auxiliary(task) if name in logits]
+        weights = None if predictions.weights is None else predictions.weights[labelled]
+        reached = best_multi_auc(classes[labelled], above, own[labelled], auxiliary, weights)
+        best[task] = {"auc": _defined(auc(labels[task], own, predictions.weights)), "multi_auc": _defined(reached)}
+    return best
 
 
 def _defined(value: float) -> float | None:

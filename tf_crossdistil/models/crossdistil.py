@@ -9,17 +9,20 @@ import tf_keras as keras
 
 from tf_crossdistil.calibrators.registry import find_calibrator
 from tf_crossdistil.config import Experiment
+from tf_crossdistil.data.groups import group_feature, group_ids
 from tf_crossdistil.data.records import Columns
+from tf_crossdistil.data.strata import batch_rows, strata
 from tf_crossdistil.errors import UsageError
-from tf_crossdistil.losses.augmented_ranking import augmented_ranking_loss
+from tf_crossdistil.losses.augmented_ranking import augmented_ranking_loss, ranked_pairs
 from tf_crossdistil.losses.distillation import correct_errors, soft_label_loss
 from tf_crossdistil.losses.student_losses import cross_entropy, find_student_loss
+from tf_crossdistil.metrics.ranking_metrics import RankingMetrics
 from tf_crossdistil.models.calibration import Calibration
 from tf_crossdistil.models.loss_weighting import LOSS_WEIGHTINGS
 from tf_crossdistil.models.methods import find_method
 from tf_crossdistil.models.ranking_network import RankingNetwork, teacher_name
 from tf_crossdistil.schema import Metadata
-from tf_crossdistil.tags import pair_weights, positive_rate
+from tf_crossdistil.tags import observed_tags, pair_weights, positive_rate
 
 
 class CrossDistilModel(tfrs.models.Model):
@@ -28,9 +31,9 @@ class CrossDistilModel(tfrs.models.Model):
     A step runs the network once over natural rows and strata together, updates the network on the sum of all losses, and
     updates the calibration on its own loss with the network held fixed (Algorithm 1). With T tasks the losses are, for
     task k: `(1 - alpha) CE(y, r)` and `alpha CE(sigmoid(r~ / tau), r / tau)` for the student (Eq. 7), both means over the
-    natural rows and scaled by the task's `weight`, and Eq. 4 for the teacher. A stratum row pulls as hard as
-    `ranking_weight` natural rows: the mean over draws is scaled by `draws / batch`. A row without a task's label counts
-    nothing in the losses of that task's student.
+    natural rows and scaled by the task's `weight`, and Eq. 4 for the teacher. A row of a rare stratum pulls as hard as
+    `ranking_weight` natural rows: the mean over draws is scaled by `strata_batch_size / batch_size`. A row without a task's
+    label counts nothing in the losses of that task's student.
 
     Args:
         experiment: the configuration.
@@ -60,14 +63,22 @@ class CrossDistilModel(tfrs.models.Model):
         calibrator = find_calibrator(experiment.distillation.calibration)(rates)
         self.calibration = Calibration(calibrator, experiment.training.calibration_learning_rate)
         beta1, beta2 = (self._distillation.beta1, self._distillation.beta2) if self.method.auxiliary_ranking else (0.0, 0.0)
-        self._pair_weights = [
-            tf.constant(pair_weights(self._tasks, task, experiment.auxiliary(task), counts, beta1, beta2))
+        draws = [stratum.draws for stratum in strata(experiment, metadata)]
+        self._pairs = [
+            ranked_pairs(pair_weights(self._tasks, task, experiment.auxiliary(task), counts, beta1, beta2), draws)
             for task in self._tasks
         ]
+        self._ranking_weight = (
+            self._distillation.ranking_weight * experiment.training.strata_batch_size / batch_rows(experiment, metadata)
+        )
         self._teacher_losses: dict[str, Callable[[dict[str, Any], tf.Tensor, int], tf.Tensor]] = {
             "ranking": self._ranking_loss,
             "labels": self._label_loss,
         }
+        self.metadata = metadata
+        self._groups = group_feature(experiment)
+        self._orders = {task: experiment.auxiliary(task) for task in self._tasks}
+        self._ranking_metrics: RankingMetrics | None = None
         self._logged = {name: keras.metrics.Mean(name=name) for name in self._loss_names()}
 
     @property
@@ -134,10 +145,7 @@ class CrossDistilModel(tfrs.models.Model):
         return [tf.add_n([probabilities[other] for other in others]) / len(others) for others in self._auxiliary]
 
     def _ranking_loss(self, batch: dict[str, Any], logits: tf.Tensor, index: int) -> tf.Tensor:
-        strata = batch["strata"]
-        rows = tf.shape(batch["labels"])[0]
-        weight = self._distillation.ranking_weight * tf.cast(tf.shape(strata)[1] / rows, tf.float32)
-        return weight * augmented_ranking_loss(tf.gather(logits, strata), self._pair_weights[index])
+        return self._ranking_weight * augmented_ranking_loss(tf.gather(logits, batch["strata"]), self._pairs[index])
 
     def _label_loss(self, batch: dict[str, Any], logits: tf.Tensor, index: int) -> tf.Tensor:
         labels, weights = labels_and_weights(batch)
@@ -162,6 +170,38 @@ class CrossDistilModel(tfrs.models.Model):
             natural = self.teacher_logits(logits)[: tf.shape(labels)[0]]
             losses["calibration"] = self.calibration.update(natural, labels, weights)
         return self._log(losses)
+
+    def test_step(self, inputs: dict[str, Any]) -> dict[str, tf.Tensor]:
+        """Streaming metrics of students and calibrated teachers over the rows so far, by name such as `finish/auc`.
+
+        Args:
+            inputs: `features`, `labels` and, with a sample weight, `weights`, as `evaluation_batches` gives them.
+        """
+        features = inputs["features"]
+        logits = self(features, training=False)
+        if self.method.teachers != "none":
+            calibrated = tf.unstack(self.calibrated(self.teacher_logits(logits)), axis=1)
+            logits |= dict(zip(map(teacher_name, self._tasks), calibrated, strict=True))
+        groups = None if self._groups is None else group_ids(self._groups, self.metadata, features)
+        assert self._ranking_metrics is not None
+        self._ranking_metrics.update_state(inputs["labels"], logits, inputs.get("weights"), groups)
+        return self._ranking_metrics.result()
+
+    def make_test_function(self, force: bool = False) -> Callable[..., Any]:
+        """What `evaluate` runs; only then are the streaming metrics made, since their histograms take megabytes."""
+        if self._ranking_metrics is None:
+            scores = {task: task for task in self._tasks}
+            if self.method.teachers != "none":
+                scores |= {teacher_name(task): task for task in self._tasks}
+            tags = sorted({tag for counts in self.metadata.counts.values() for tag in observed_tags(counts)})
+            groups = None if self._groups is None else self.metadata.embedding_rows(self._groups)
+            self._ranking_metrics = RankingMetrics(self._tasks, scores, self._orders, tags, groups)
+        return super().make_test_function(force)
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """What Keras resets between epochs and evaluations."""
+        return [*self._logged.values(), *(self._ranking_metrics.metrics if self._ranking_metrics else [])]
 
     @property
     def _calibrates(self) -> bool:

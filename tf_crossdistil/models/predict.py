@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
-from tf_crossdistil.config import SAMPLE_WEIGHT, Experiment, VocabularyFeature
+from tf_crossdistil.config import SAMPLE_WEIGHT, Experiment
+from tf_crossdistil.data.groups import group_feature, group_ids
 from tf_crossdistil.data.records import Columns, column_signature, feature_columns, label_matrix, split_batches
 from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.metrics.predictions import Predictions
 from tf_crossdistil.models.crossdistil import CrossDistilModel
-from tf_crossdistil.schema import TRUTH_PREFIX, PreparedData, Vocabulary
+from tf_crossdistil.schema import TRUTH_PREFIX, PreparedData
 
 BATCH_SIZE = 8192
 
@@ -47,10 +47,6 @@ class SplitPredictor:
             batches.append({name: values.numpy() for name, values in self._predict(columns).items()})
             progress(len(batches[-1]["labels"]))
         arrays = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
-        if group_by := self._experiment.evaluation.group_by:
-            (feature,) = [feature for feature in self._experiment.features if feature.name == group_by]
-            if isinstance(feature, VocabularyFeature):
-                arrays["groups"] = _known_groups(arrays["groups"], data.metadata.vocabularies[feature.vocabulary])
         return Predictions(self._experiment.task_names, **arrays)
 
     def _outputs(self, columns: Columns) -> dict[str, tf.Tensor]:
@@ -67,11 +63,6 @@ class SplitPredictor:
             outputs["truth"] = tf.stack([columns.get(TRUTH_PREFIX + task, unknown) for task in experiment.task_names], axis=1)
         if experiment.sample_weight is not None:
             outputs["weights"] = columns[SAMPLE_WEIGHT]
-        if experiment.evaluation.group_by:
-            outputs["groups"] = columns[experiment.evaluation.group_by]
+        if (feature := group_feature(experiment)) is not None:
+            outputs["groups"] = group_ids(feature, self._model.metadata, columns)
         return outputs
-
-
-def _known_groups(ids: NDArray[np.int64], vocabulary: Vocabulary) -> NDArray[np.int64]:
-    """The ids `[rows]`, -1 for missing and out-of-vocabulary values, which strangers share."""
-    return np.where((ids == 0) | (ids > vocabulary.size), -1, ids)

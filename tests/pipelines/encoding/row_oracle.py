@@ -30,6 +30,7 @@ VALUES: dict[str, list[Any]] = {
     "time": ["1", "5", "9", "", "noon", "3.5"],
     "calendar": ["2026-01-01", "2026-01-05T12:00:00+14:00", "2026-01-09", "never", "2026-01-05 00:00", None],
     "column": ["train", "validation", " test ", "train", "train", "other", ""],
+    "weight": ["", None, "-1", "nan", "inf", "1e39", "x"],
 }
 RULES: dict[str, dict[str, Any]] = {"binary": {}, "positive": {"positive": "yes"}, "at_least": {"at_least": 4}}
 SPLIT_SECTIONS: dict[str, dict[str, Any]] = {
@@ -41,14 +42,14 @@ SPLIT_SECTIONS: dict[str, dict[str, Any]] = {
 
 
 class Case:
-    """A random experiment and random rows, as Python values by column."""
+    """A random experiment and random rows, as Python values by column; a task may be given any that is drawn before it."""
 
     def __init__(self, rng: random.Random, make: Make) -> None:
         self.rules = [rng.choice(list(RULES)) for _ in range(rng.randint(1, 5))]
         self.split = rng.choice(list(SPLIT_SECTIONS))
         self.kinds = ["categorical", *rng.choices(["categorical", "multi_value", "hashed", "numeric"], k=rng.randint(1, 5))]
         self.columns: dict[str, list[Any]] = {}
-        rows = rng.randint(20, 60)
+        rows = rng.randint(20, 120)
         owners: list[str] = []
         features = []
         for number, kind in enumerate(self.kinds):
@@ -77,7 +78,18 @@ class Case:
             ]
         self.columns["split"] = rng.choices(VALUES[self.split], k=rows)
         tasks = [{"name": f"task{n}", "column": f"t{n}", **RULES[rule]} for n, rule in enumerate(self.rules)]
-        self.experiment = make(tasks=tasks, features=features, split=SPLIT_SECTIONS[self.split])
+        drawn: list[str] = []
+        for task in rng.sample(tasks, len(tasks)):
+            task["optional"] = rng.random() < 0.3
+            if drawn and rng.random() < 0.4:
+                task["given"] = rng.choice(drawn)
+            drawn.append(task["name"])
+        sections = {"tasks": tasks, "features": features, "split": SPLIT_SECTIONS[self.split]}
+        if rng.random() < 0.4:
+            sections["sample_weight"] = "weight"
+            kinds = (VALUES["weight"], [" 1", "0", "0.3", "1e3"])
+            self.columns["weight"] = [rng.choice(kinds[rng.random() < 0.9]) for _ in range(rows)]
+        self.experiment = make(**sections)
         self.rows = rows
 
     def _column(self, rng: random.Random, kind: str, rows: int, weights: str) -> list[Any]:
@@ -138,7 +150,15 @@ class Oracle:
     def _value(self, column: str, row: int) -> Any:
         return self.case.columns[column][row]
 
-    def _label(self, position: int, row: int) -> int | str:
+    def _label(self, position: int, row: int) -> float | str:
+        """0, 1, NaN where it is missing, or the reason why the row is bad."""
+        task, own = self.experiment.tasks[position], self._own_label(position, row)
+        condition = 1.0 if task.given is None else self._label(self.experiment.task_names.index(task.given), row)
+        if condition != 1 and (own == "label_missing" or not isinstance(own, str)):
+            return math.nan
+        return math.nan if own == "label_missing" and task.optional else own
+
+    def _own_label(self, position: int, row: int) -> float | str:
         value, rule = text(self._value(f"t{position}", row)), self.case.rules[position]
         if not value:
             return "label_missing"
@@ -176,6 +196,9 @@ class Oracle:
     def _reasons(self, row: int) -> set[str]:
         found = {label for position in range(len(self.case.rules)) if isinstance(label := self._label(position, row), str)}
         found |= {self._split(row)} - set(SPLITS)
+        if self.experiment.sample_weight:
+            weight = number(text(self._value("weight", row)))
+            found |= {"not_a_number"} if not abs(weight) <= LARGEST else {"negative_weight"} if weight < 0 else set()
         for feature in self.experiment.features:
             if isinstance(feature, NumericFeature):
                 value = text(self._value(feature.source_column, row))
@@ -189,6 +212,19 @@ class Oracle:
                 found |= {"not_a_number"} if any(w is None or not math.isfinite(w) for w in weights) else set()
                 found |= {"negative_weight"} if any(w is not None and w < 0 for w in weights) else set()
         return found
+
+    @property
+    def can_train(self) -> bool:
+        """Whether the training split has rows of both labels of each task, and a weight."""
+        rows = [row for row in range(self.case.rows) if self.splits[row] == "train"]
+        labels = [{self._label(position, row) for row in rows} for position in range(len(self.case.rules))]
+        return all({0, 1} <= found for found in labels) and (not self.weights or any(self.weights))
+
+    @property
+    def weights(self) -> list[float]:
+        """The sample weights of the training split, if there are any."""
+        rows = [row for row in range(self.case.rows) if self.splits[row] == "train" and self.experiment.sample_weight]
+        return [number(text(self._value("weight", row))) for row in rows]
 
     def values(self, feature: VocabularyFeature, row: int) -> list[str]:
         if isinstance(feature, MultiValueFeature):
@@ -215,7 +251,9 @@ class Oracle:
         return known.index(value) + 1 if value in known else len(known) + 1 + bucket(value, owner.oov_buckets)
 
     def record(self, row: int) -> dict[str, list[Any]]:
-        result: dict[str, list[Any]] = {f"task{n}": [self._label(n, row)] for n in range(len(self.case.rules))}
+        result: dict[str, list[Any]] = {f"task{n}": [float(self._label(n, row))] for n in range(len(self.case.rules))}
+        if self.experiment.sample_weight:
+            result["sample_weight"] = [number(text(self._value("weight", row)))]
         for feature in self.experiment.features:
             if isinstance(feature, MultiValueFeature):
                 kept = self.elements(feature, row)[: feature.max_length]

@@ -1,0 +1,77 @@
+"""`crossdistil compare` as a user calls it."""
+
+import json
+import sys
+
+import pytest
+
+from tf_crossdistil.cli import main as cli
+
+SMALL = ["--set", "training.epochs=1", "--set", "training.batch_size=2048", "--set", "model.experts.levels=1"]
+
+
+@pytest.fixture
+def compare(monkeypatch, capsys, config_file, prepared, tmp_path):
+    """Runs the command in this process; gives exit code, standard output and standard error."""
+
+    def run(*arguments):
+        command = ["crossdistil", "compare", config_file, "--data", prepared.directory, "--out", tmp_path / "out", *SMALL]
+        monkeypatch.setattr(sys, "argv", [*map(str, command), *arguments])
+        with pytest.raises(SystemExit) as exited:
+            cli.main()
+        captured = capsys.readouterr()
+        return exited.value.code or 0, captured.out, captured.err
+
+    return run
+
+
+def test_two_methods_from_nothing_to_tables_and_files(compare, tmp_path):
+    code, out, err = compare("--methods", "shared_bottom,mmoe", "--seeds", "4")
+    assert code == 0, err
+    assert "1/2 shared_bottom seed 4: validation auc 0." in err and "2/2 mmoe seed 4" in err
+    assert "retracing" not in err and "rows/s" not in err
+    assert "Multi-AUC" in out and "Differences to shared_bottom" in out and "One seed" in out
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    assert [(result["method"], result["seed"], result["epochs"]) for result in results] == [
+        ("shared_bottom", 4, 1),
+        ("mmoe", 4, 1),
+    ]
+    assert all({"split", "rows", "tasks", "teachers", "set", "seconds"} <= set(result) for result in results)
+    assert json.loads((tmp_path / "out/comparison.json").read_text())["baseline"] == "shared_bottom"
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/cells").rglob("*") if path.is_file()}
+    code, _, err = compare("--methods", "shared_bottom,mmoe", "--seeds", "4")
+    assert code == 0 and err.count("(kept)") == 2
+    assert files == {path: path.stat().st_mtime_ns for path in (tmp_path / "out/cells").rglob("*") if path.is_file()}
+
+
+def test_a_diverging_cell_ends_with_exit_code_1(compare, tmp_path):
+    diverging = ["training.learning_rate=1e38", "training.embedding_learning_rate=1e38", "training.batch_size=512"]
+    overrides = [part for override in diverging for part in ("--set", override)]
+    code, out, err = compare("--methods", "shared_bottom", "--seeds", "0", *overrides)
+    assert code == 1
+    assert "1/1 shared_bottom seed 0: failed: the loss" in err
+    assert "Left out, since it failed: shared_bottom seed 0." in out
+    assert json.loads((tmp_path / "out/results.json").read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (["--methods", "pel"], "did you mean 'ple'"),
+        (["--methods", ""], "--methods needs values"),
+        (["--methods", "ple,ple"], "--methods names 'ple' twice"),
+        (["--methods", "ple", "--seeds", "0,x"], "--seeds needs whole numbers"),
+        (["--methods", "ple", "--seeds", "1,-1"], "--seeds needs whole numbers"),
+        (["--methods", "ple", "--seeds", ""], "--seeds needs values"),
+        (["--methods", "ple", "--seeds", "1,01"], "--seeds names '1' twice"),
+        (["--methods", "ple", "--seeds", str(2**32)], "seed"),
+        (["--methods", "ple", "--split", "tset"], "--split must be one of"),
+        (["--methods", "ple", "--tune", "model.dropout"], "--tune needs KEY="),
+        (["--methods", "ple", "--tune", "model.dropuot=0,0.1"], "did you mean 'dropout'"),
+    ],
+)
+def test_wrong_use_is_one_sentence_before_anything_is_trained(compare, tmp_path, arguments, fault):
+    code, _, err = compare(*arguments)
+    assert code == 2
+    assert err.startswith("error: ") and err.count("\n") == 1 and fault in err
+    assert not list(tmp_path.glob("out/cells/*"))

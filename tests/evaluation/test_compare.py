@@ -1,0 +1,287 @@
+"""Which cells a comparison trains, what it takes over from before, what it chooses and what it makes of the numbers."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from tf_crossdistil.errors import CrossDistilError, UsageError
+from tf_crossdistil.evaluation import cells
+from tf_crossdistil.evaluation.compare import check_method, compare
+from tf_crossdistil.evaluation.comparison_table import Figures, comparison_document, comparison_tables
+from tf_crossdistil.evaluation.evaluate import evaluate
+from tf_crossdistil.evaluation.settings import grid
+from tf_crossdistil.models.run import Run
+
+SMALL = ["training.epochs=1", "training.batch_size=2048", "model.experts.levels=1"]
+RATES = "training.learning_rate=0.001,1e-2"
+
+
+class FakeRun:
+    """Trains in no time: values depend on method, learning rate and seed; interrupts or diverges where it is told to."""
+
+    def __init__(self, monkeypatch):
+        self.trained: list[tuple[str, float, int]] = []
+        self.diverge: set[tuple[str, float, int]] = set()
+        self.interrupt: tuple[str, float, int] | None = None
+        monkeypatch.setattr(cells, "train", self._train)
+        monkeypatch.setattr(cells, "evaluate", self._evaluate)
+        monkeypatch.setattr(cells, "release_memory", lambda: None)
+
+    def _train(self, experiment, data, directory, console, resume=False):
+        training = experiment.training
+        name = (experiment.method_name, training.learning_rate, training.seed)
+        self.trained.append(name)
+        if name in self.diverge:
+            raise CrossDistilError("the loss became nan")
+        run = Run.open(directory) if resume else Run.create(directory, experiment, data)
+        # PLE is best with the second rate, every other method with the first.
+        best = training.learning_rate == (0.01 if name[0] == "ple" else 0.001)
+        value = 0.6 if best else 0.5
+        run.write_history(
+            [{"epoch": 1, "seconds": 2.0, "validation_auc": value}, {"epoch": 2, "seconds": 1.5, "validation_auc": 0}]
+        )
+        if name == self.interrupt:
+            raise KeyboardInterrupt
+        return run
+
+    def _evaluate(self, run, data, split):
+        method, seed = run.experiment.method_name, run.experiment.training.seed
+        auc = {"ple": 0.7, "taug": 0.72, "mmoe": 0.6}[method] + 0.01 * seed * (1 if method == "taug" else 2)
+        metrics = {"auc": auc, "multi_auc": 0.5, "log_loss": None, "interval": {"low": 1}}
+        return type("Result", (), {"summary": {"split": split, "rows": 9, "tasks": {"finish": metrics}, "teachers": {}}})
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    return FakeRun(monkeypatch)
+
+
+@pytest.fixture
+def run(config_file, prepared, tmp_path, quiet_console):
+    def run(methods, seeds, tune=(), split="test", overrides=SMALL):
+        settings = grid(config_file, overrides, list(tune))
+        return compare(settings, methods, seeds, prepared, tmp_path / "out", split, quiet_console)
+
+    return run
+
+
+def test_every_method_is_trained_once_with_every_seed(fake, run, tmp_path):
+    comparison = run(["ple", "taug"], [3, 1])
+    assert fake.trained == [("ple", 0.001, 3), ("ple", 0.001, 1), ("taug", 0.001, 3), ("taug", 0.001, 1)]
+    assert [(result.method, result.seed) for result in comparison.results] == [("ple", 3), ("ple", 1), ("taug", 3), ("taug", 1)]
+    assert comparison.results[0].document() == {
+        "method": "ple",
+        "seed": 3,
+        "set": {},
+        "epochs": 2,
+        "seconds": 3.5,
+        "validation": 0.5,
+        **json.loads((tmp_path / "out/cells/ple/default/seed=3/test.json").read_text()),
+    }
+
+
+def test_methods_are_backbones_without_distillation_or_distillation_on_the_backbone(fake, run, tmp_path):
+    run(["mmoe", "taug"], [0], overrides=[*SMALL, "model.backbone=ple"])
+    trained = [Run.open(tmp_path / f"out/cells/{method}/default/seed=0").experiment for method in ("mmoe", "taug")]
+    assert [(e.model.backbone, e.distillation.method) for e in trained] == [("mmoe", "none"), ("ple", "taug")]
+
+
+def test_finished_cells_are_taken_over_and_only_new_ones_trained(fake, run):
+    before = run(["ple"], [0])
+    after = run(["ple", "taug"], [0, 1])
+    assert fake.trained == [("ple", 0.001, 0), ("ple", 0.001, 1), ("taug", 0.001, 0), ("taug", 0.001, 1)]
+    assert after.results[0].document() == before.results[0].document()
+
+
+def test_another_split_is_measured_without_training_again(fake, run):
+    run(["ple"], [0])
+    assert run(["ple"], [0], split="validation").results[0].summary["split"] == "validation"
+    assert len(fake.trained) == 1
+
+
+def test_tuning_chooses_for_each_method_on_validation_data_with_the_first_seed(fake, run):
+    comparison = run(["ple", "taug"], [5, 6], [RATES])
+    assert fake.trained == [
+        *[("ple", 0.001, 5), ("ple", 0.01, 5), ("ple", 0.01, 6)],
+        *[("taug", 0.001, 5), ("taug", 0.01, 5), ("taug", 0.001, 6)],
+    ]
+    chosen = {(result.method, result.seed): result.setting.values for result in comparison.results}
+    fast, slow = {"training.learning_rate": 0.01}, {"training.learning_rate": 0.001}
+    assert chosen == {("ple", 5): fast, ("ple", 6): fast, ("taug", 5): slow, ("taug", 6): slow}
+    document = comparison_document(Figures.of(comparison))
+    assert document["methods"]["ple"]["set"] == fast
+    assert document["grids"]["ple"] == [{"set": slow, "validation": 0.5}, {"set": fast, "validation": 0.6}]
+
+
+def test_an_interrupted_comparison_keeps_what_is_finished(fake, run):
+    fake.interrupt = ("ple", 0.001, 1)
+    with pytest.raises(KeyboardInterrupt):
+        run(["ple"], [0, 1, 2])
+    fake.interrupt = None
+    assert len(run(["ple"], [0, 1, 2]).results) == 3
+    assert [seed for _, _, seed in fake.trained] == [0, 1, 1, 2]
+
+
+def test_a_failing_cell_does_not_end_the_comparison(fake, run):
+    fake.diverge = {("taug", 0.001, 0)}
+    comparison = run(["ple", "taug"], [0, 1])
+    assert [(result.method, result.seed) for result in comparison.results] == [("ple", 0), ("ple", 1), ("taug", 1)]
+    document = comparison_document(Figures.of(comparison))
+    assert document["failures"] == [{"method": "taug", "seed": 0, "set": {}, "error": "the loss became nan"}]
+    # Only seed 1 has both: 0.73 - 0.72.
+    difference = document["differences"]["taug"]["finish"]["auc"]
+    assert difference == {"seeds": 1, "mean": pytest.approx(0.01), "deviation": None, "interval": None, "positive": 1}
+    assert "Left out, since it failed: taug seed 0." in printed(comparison)
+
+
+def test_a_setting_that_fails_is_not_chosen_and_a_method_without_setting_is_left_out(fake, run):
+    fake.diverge = {("ple", 0.01, 0), ("taug", 0.001, 0), ("taug", 0.01, 0)}
+    comparison = run(["ple", "taug"], [0, 1], [RATES])
+    assert [(result.method, result.setting.values["training.learning_rate"]) for result in comparison.results] == [
+        ("ple", 0.001),
+        ("ple", 0.001),
+    ]
+    assert [(failure.method, failure.seed) for failure in comparison.failures] == [("ple", 0), *[("taug", 0)] * 2, ("taug", 1)]
+    assert "n/a" in printed(comparison)
+
+
+def test_another_configuration_or_other_data_needs_another_folder(fake, run, prepared, tmp_path):
+    run(["ple"], [0])
+    with pytest.raises(UsageError, match=r"another configuration.*give another --out"):
+        run(["taug", "ple"], [0], overrides=[*SMALL, "training.epochs=5"])
+    kept = tmp_path / "out/cells/ple/default/seed=0/data/metadata.json"
+    kept.write_text(kept.read_text().replace(prepared.metadata.run, "0123456789ab"))
+    with pytest.raises(UsageError, match=r"another data.*give another --out"):
+        run(["taug", "ple"], [0])
+    assert len(fake.trained) == 1
+
+
+def test_a_folder_of_something_else_is_left_alone(fake, run, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").touch()
+    with pytest.raises(UsageError, match="no comparison; give another --out"):
+        run(["ple"], [0])
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("name", ["pel", "none", "crosdistil", "no.such.module:Backbone", "json:loads"])
+def test_unknown_methods_are_refused_before_anything_is_trained(fake, run, tmp_path, name):
+    with pytest.raises(UsageError):
+        run(["ple", name], [0])
+    assert fake.trained == [] and not (tmp_path / "out/cells/ple").exists()
+
+
+def test_the_nearest_name_of_both_lists_is_given():
+    with pytest.raises(UsageError, match="did you mean 'ple'"):
+        check_method("pel")
+    with pytest.raises(UsageError, match="did you mean 'crossdistil'"):
+        check_method("crosdistil")
+
+
+def test_settings_chosen_by_different_metrics_are_refused(fake, run):
+    with pytest.raises(UsageError, match="auc and log_loss"):
+        run(["ple"], [0], ["training.early_stopping={metric: auc},{metric: log_loss}"])
+
+
+def test_figures_against_numpy(fake, run):
+    comparison = run(["taug", "ple", "mmoe"], [0, 1, 2])
+    taug, ple = np.array([0.72, 0.73, 0.74]), np.array([0.70, 0.72, 0.74])
+    document = comparison_document(Figures.of(comparison))
+    json.dumps(document, allow_nan=False)
+    assert document["baseline"] == "ple"
+    assert set(document["differences"]) == {"taug", "mmoe"}
+    means = document["methods"]["taug"]["tasks"]["finish"]
+    assert means["auc"] == {"seeds": 3, "mean": pytest.approx(taug.mean()), "deviation": pytest.approx(taug.std(ddof=1))}
+    assert means["log_loss"] == {"seeds": 0, "mean": None, "deviation": None}
+    found, difference = document["differences"]["taug"]["finish"]["auc"], taug - ple
+    reach = 4.3027 * difference.std(ddof=1) / np.sqrt(3)
+    assert found["mean"] == pytest.approx(difference.mean()) and found["deviation"] == pytest.approx(difference.std(ddof=1))
+    assert found["interval"] == pytest.approx((difference.mean() - reach, difference.mean() + reach), abs=1e-6)
+    # The third difference is 0 but for rounding.
+    assert found["positive"] - int(difference[2] > 0) == 2
+    text = printed(comparison)
+    assert "0.7300 ± 0.0100" in text and "+0.0100 ± 0.0248 " in text
+    # MMoE is 0.1 below with every seed.
+    assert "-0.1000 ± 0.0000*" in text
+
+
+def test_the_first_method_is_the_baseline_where_ple_is_missing_and_one_seed_has_no_deviation(fake, run):
+    comparison = run(["mmoe", "taug"], [0])
+    assert comparison_document(Figures.of(comparison))["baseline"] == "mmoe"
+    text = printed(comparison)
+    assert "One seed: no deviation is known." in text
+    assert "±" not in text and "+0.1200" in text
+
+
+def printed(comparison):
+    console = Console(width=160)
+    with console.capture() as capture:
+        for table in comparison_tables(Figures.of(comparison)):
+            console.print(table)
+    return capture.get()
+
+
+def test_grids_are_products_of_validated_values(config_file):
+    settings = grid(config_file, [], [RATES, "model.towers=[8],[8,4]"])
+    assert [list(setting.values.values()) for setting in settings] == [[r, t] for r in (0.001, 0.01) for t in ([8], [8, 4])]
+    assert [setting.experiment.model.towers for setting in settings] == [[8], [8, 4]] * 2
+    assert len({setting.folder for setting in settings}) == 4
+    assert not any(set("[]*?/:") & set(setting.folder) for setting in settings)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "tune", "fault"),
+    [
+        ([], ["training.learning_rat=1,2"], "did you mean 'learning_rate'"),
+        ([], ["training.learning_rate"], "KEY=VALUE,VALUE"),
+        ([], ["training.learning_rate="], "KEY=VALUE,VALUE"),
+        ([], ["training.learning_rate=1,,2"], "KEY=VALUE,VALUE"),
+        ([], ["=1,2"], "KEY=VALUE,VALUE"),
+        ([], ["training.learning_rate=fast"], "learning_rate"),
+        ([], ["training.learning_rate=0.001,1e-3"], "same values twice"),
+        ([], ["training.dropout=1", "training.dropout=2"], "twice"),
+        ([], ["training.seed=1,2"], "--seeds"),
+        ([], ["model.backbone=ple,mmoe"], "--methods"),
+        (["training.seed=1"], [], "--set cannot change training.seed"),
+        (["distillation.method=taug"], [], "--methods"),
+    ],
+)
+def test_grids_that_cannot_be(config_file, overrides, tune, fault):
+    with pytest.raises(UsageError, match=fault):
+        grid(config_file, overrides, tune)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["shared_bottom", "crossdistil"])
+def test_cells_are_those_of_a_fresh_process(run, config_file, prepared, tmp_path, monkeypatch, method):
+    """The second cell of a process, broken off between training and evaluation, against `crossdistil train` and `evaluate`."""
+
+    def interrupted(run, data, split):
+        if run.experiment.training.seed == 2:
+            raise KeyboardInterrupt
+        return evaluate(run, data, split)
+
+    monkeypatch.setattr(cells, "evaluate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run([method], [1, 2])
+    monkeypatch.setattr(cells, "evaluate", evaluate)
+    second = run([method], [1, 2]).results[1]
+    assert not (tmp_path / f"out/cells/{method}/default/seed=2/checkpoints/last").exists()
+
+    configured = ["distillation.method=crossdistil"]
+    if method == "shared_bottom":
+        configured = ["distillation.method=none", "model.backbone=shared_bottom"]
+    overrides = [part for value in [*SMALL, *configured, "training.seed=2"] for part in ("--set", value)]
+    crossdistil, data = [sys.executable, "-m", "tf_crossdistil.cli.main"], ["--data", str(prepared.directory)]
+    fresh = tmp_path / "fresh"
+    train = [*crossdistil, "train", str(config_file), *data, "--run", str(fresh), *overrides]
+    subprocess.run(train, check=True, capture_output=True)
+    # Evaluation has no randomness: its own process would only cost time.
+    assert second.summary == evaluate(Run.open(fresh), prepared, "test").summary
+    assert (
+        Run.open(tmp_path / f"out/cells/{method}/default/seed=2").history()[0]["loss"] == Run.open(fresh).history()[0]["loss"]
+    )

@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+
+from tf_crossdistil.evaluation.paired_statistics import estimate, t_quantile_95
+
+# Printed tables of Student's t, two-sided 95 %.
+TABLE = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 9: 2.262, 10: 2.228, 29: 2.045, 30: 2.042, 120: 1.980}
+
+
+@pytest.mark.parametrize(("degrees", "quantile"), TABLE.items())
+def test_quantiles_are_those_of_the_printed_table(degrees, quantile):
+    assert t_quantile_95(degrees) == pytest.approx(quantile, abs=5.1e-4)
+
+
+def test_many_degrees_approach_the_normal_quantile():
+    assert t_quantile_95(20_000) == pytest.approx(1.95996, abs=5e-4)
+
+
+def test_an_estimate_by_hand():
+    values = [0.01, 0.03, 0.02, 0.06]
+    found = estimate(values)
+    reach = TABLE[3] * np.std(values, ddof=1) / 2
+    assert (found.seeds, found.mean) == (4, pytest.approx(0.03))
+    assert found.deviation == pytest.approx(np.std(values, ddof=1))
+    assert found.interval == pytest.approx((0.03 - reach, 0.03 + reach), abs=1e-5)
+    assert not found.excludes_zero
+
+
+@pytest.mark.parametrize(("values", "expected"), [([0.1, 0.11], True), ([-0.1, -0.11], True), ([-1.0, 1.0], False)])
+def test_an_interval_on_one_side_of_zero_excludes_it(values, expected):
+    assert estimate(values).excludes_zero is expected
+
+
+def test_intervals_cover_the_true_mean_as_often_as_they_say():
+    samples = np.random.default_rng(0).normal(0.3, 2.0, (4000, 3))
+    covered = sum(low <= 0.3 <= high for low, high in (estimate(list(sample)).interval or (1, 0) for sample in samples))
+    # Three standard errors of a share of 0.95 among 4,000.
+    assert covered / 4000 == pytest.approx(0.95, abs=0.0104)
+
+
+def test_one_seed_has_no_deviation_and_none_has_no_mean():
+    one, none = estimate([0.5]), estimate([])
+    assert (one.seeds, one.mean, one.deviation, one.interval, one.excludes_zero) == (1, 0.5, None, None, False)
+    assert (none.seeds, none.mean, none.deviation, none.interval) == (0, None, None, None)
