@@ -16,6 +16,7 @@ from tf_crossdistil.tags import (
     observed_tags,
     pair_weights,
     positive_rate,
+    ranked_classes,
     tag_codes,
     tag_labels,
     tag_of,
@@ -74,6 +75,8 @@ def test_the_first_label_that_differs_decides(length: int) -> None:
     """Two rows compared label by label, as a person would."""
 
     def above(left: tuple[float, ...], right: tuple[float, ...]) -> bool:
+        if math.isnan(left[0]):
+            return False
         for mine, other in zip(left, right, strict=True):
             if math.isnan(mine) != math.isnan(other):
                 return False
@@ -87,6 +90,8 @@ def test_the_first_label_that_differs_decides(length: int) -> None:
     assert order.shape == (3**length, 3**length)
     for (left, a), (right, b) in itertools.product(zip(rows, classes, strict=True), repeat=2):
         assert order[a, b] == above(left, right), (left, right)
+    some = np.array([0, 3**length - 1, 3 ** (length - 1)])
+    np.testing.assert_array_equal(class_order(length, some), order[np.ix_(some, some)])
     assert not (order & order.T).any()
     assert not (order.astype(int) @ order.astype(int) > 0)[~order].any(), "what ranks above ranks above all below that"
 
@@ -99,6 +104,16 @@ def test_order_of_two_tasks_is_the_papers(order: list[str], ranked: list[str]) -
     labels = np.array([tag_labels(tag) for tag in ranked])
     classes = label_classes(labels, ["a", "b"], order)
     np.testing.assert_array_equal(class_order(2)[np.ix_(classes, classes)], np.triu(np.ones((4, 4), bool), 1))
+
+
+def test_ranked_classes_number_the_classes_that_rows_have() -> None:
+    labels = np.array([tag_labels(tag) for tag in ("110", "0x1", "110", "001")])
+    classes, above = ranked_classes(labels, ["a", "b", "c"], ["c", "a"])
+    assert classes.tolist() == [0, 1, 0, 1], "c, then a; b does not matter"
+    np.testing.assert_array_equal(above, [[False, False], [True, False]])
+    many = [f"t{index}" for index in range(12)]
+    classes, above = ranked_classes(np.eye(12)[:3], many, many)
+    assert above.shape == (3, 3) and above[np.ix_(classes, classes)][0, 1], "the cost is that of the classes that occur"
 
 
 def test_classes_see_the_named_tasks_alone() -> None:

@@ -61,8 +61,25 @@ def positive_rate(counts: Mapping[str, int], index: int) -> float:
     return (positive + 1) / (positive + negative + 2)
 
 
+def ranked_classes(
+    labels: NDArray[np.floating], tasks: Sequence[str], order: Sequence[str]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The class `[rows]` of every row, from 0, and which class ranks above which, `[classes, classes]` (see `class_order`).
+
+    Args:
+        labels: `[rows, tasks]` of 0, 1, and NaN where a label is missing.
+        tasks: the columns of `labels`.
+        order: the task whose order is meant, then its auxiliary tasks in order.
+    """
+    codes = label_classes(labels, tasks, order)
+    observed = np.flatnonzero(np.bincount(codes))
+    numbers = np.zeros(3 ** len(order), np.int64)
+    numbers[observed] = np.arange(observed.size)
+    return numbers[codes], class_order(len(order), observed)
+
+
 def label_classes(labels: NDArray[np.floating], tasks: Sequence[str], order: Sequence[str]) -> NDArray[np.int64]:
-    """The class `[rows]` of every row, which `class_order(len(order))` ranks.
+    """The class `[rows]` of every row in `[0, 3^length)`: the tag code of its labels of the tasks in `order`.
 
     Args:
         labels: `[rows, tasks]` of 0, 1, and NaN where a label is missing.
@@ -72,17 +89,23 @@ def label_classes(labels: NDArray[np.floating], tasks: Sequence[str], order: Seq
     return tag_codes(labels[:, [tasks.index(name) for name in order]])
 
 
-def class_order(length: int) -> NDArray[np.bool_]:
-    """Which classes rank above which: `[3^length, 3^length]`, entry `[a, b]` says that a ranks above b.
+def class_order(length: int, classes: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
+    """Which classes rank above which: `[classes, classes]`, entry `[a, b]` says that a ranks above b.
 
-    The first label in which two classes differ decides; where it is missing in one of them, neither ranks above the other.
-    For two tasks `11` ranks above `10`, `01` and `00` in this order, which is `x++ > x+- > x-+ > x--` (Eq. 1 of the paper).
+    The first label in which two classes differ decides; where it is missing in one of them, neither ranks above the other,
+    nor where both lack the first label. For two tasks `11` ranks above `10`, `01` and `00` in this order, which is
+    `x++ > x+- > x-+ > x--` (Eq. 1 of the paper).
+
+    Args:
+        length: how many tasks make the order.
+        classes: of `label_classes`; default all 3^length.
     """
-    digits = np.array([[code // 3**position % 3 for position in reversed(range(length))] for code in range(3**length)])
-    left, right = digits[:, np.newaxis, :], digits[np.newaxis, :, :]
-    first = np.argmax(left != right, axis=2)
+    codes = np.arange(3**length) if classes is None else classes
+    digits = np.stack([codes // 3**position % 3 for position in reversed(range(length))], axis=1)
+    first = np.argmax(digits[:, np.newaxis, :] != digits[np.newaxis, :, :], axis=2)
     rows, columns = np.indices(first.shape)
-    return (digits[rows, first] == 1) & (digits[columns, first] == 0)
+    decided = (digits[rows, first] == 1) & (digits[columns, first] == 0)
+    return decided & (digits[rows, 0] < 2)
 
 
 def pair_weights(

@@ -104,7 +104,11 @@ def test_refuses_data_of_another_configuration(shared_experiment, prepared, quie
     "section, value, words",
     [
         ("model", {"backbone": "pel"}, "model.backbone: there is no 'pel'; did you mean 'ple'?"),
-        ("distillation", {"method": "crossdistill"}, "distillation.method: there is no 'crossdistill'; did you mean 'crossdistil'?"),
+        (
+            "distillation",
+            {"method": "crossdistill"},
+            "distillation.method: there is no 'crossdistill'; did you mean 'crossdistil'?",
+        ),
     ],
 )
 def test_unknown_names_are_refused_before_anything_is_written(

@@ -7,13 +7,19 @@ import re
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from tf_crossdistil.config.features import Feature, MultiValueFeature, VocabularyFeature
+from tf_crossdistil.config.features import Feature, MultiValueFeature, NumericFeature, VocabularyFeature
 from tf_crossdistil.config.logs import Source, Split, Task
 from tf_crossdistil.config.section import Section, duplicates
 from tf_crossdistil.config.training import Distillation, Evaluation, Model, Training
 
 # The field of a record that holds the row's weight.
 SAMPLE_WEIGHT = "sample_weight"
+
+
+def _in_the_model(feature: Feature) -> set[str]:
+    """What a feature's records do not depend on."""
+    kept_raw = isinstance(feature, NumericFeature) and feature.transform != "bucketize"
+    return {"dim", "pretrained", "pooling", *(["transform"] if kept_raw else [])}
 
 
 class Experiment(Section):
@@ -50,7 +56,7 @@ class Experiment(Section):
         """Sixteen hex digits over everything that fixes what a record means, without the widths of embeddings."""
         schema = {
             "tasks": [task.model_dump(mode="json", exclude={"truth", "weight"}) for task in self.tasks],
-            "features": [feature.model_dump(mode="json", exclude={"dim", "pretrained"}) for feature in self.features],
+            "features": [feature.model_dump(mode="json", exclude=_in_the_model(feature)) for feature in self.features],
             "sample_weight": self.sample_weight,
         }
         return hashlib.sha256(json.dumps(schema, sort_keys=True).encode()).hexdigest()[:16]

@@ -21,7 +21,7 @@ def result_table(results: Sequence[tuple[str, dict[str, Any]]]) -> Table:
     """
     columns = result_columns(results)
     # Without edges, students and teachers with their intervals fit into 80 columns.
-    table = Table("Task", Column("Metric", no_wrap=True), show_edge=False)
+    table = Table("Task", Column("Metric", no_wrap=True), show_edge=False, pad_edge=False)
     for column in columns:
         table.add_column(Text(column.title), justify="right", min_width=len("0.0000"))
     previous = None

@@ -86,11 +86,10 @@ class _ClassesOfTask:
 
     def __init__(self, tasks: list[str], order: list[str], tags: Sequence[str]):
         labels = np.array([tag_labels(tag) for tag in tags]).reshape(len(tags), len(tasks))
-        above = class_order(len(order))
         labelled = ~np.isnan(labels[:, tasks.index(order[0])])
         kept = np.unique(label_classes(labels[labelled], tasks, order))
-        self.above = above[np.ix_(kept, kept)]
-        self._numbers = np.full(len(above), -1, np.int32)
+        self.above = class_order(len(order), kept)
+        self._numbers = np.full(3 ** len(order), -1, np.int32)
         self._numbers[kept] = np.arange(kept.size)
         self._columns = [tasks.index(name) for name in order]
 

@@ -10,7 +10,7 @@ from tf_crossdistil.config import Experiment
 from tf_crossdistil.metrics.exact import auc, logit, multi_auc
 from tf_crossdistil.metrics.predictions import Predictions
 from tf_crossdistil.metrics.task_scores import TaskScores
-from tf_crossdistil.tags import class_order, label_classes
+from tf_crossdistil.tags import ranked_classes
 
 # Tried as the pull of the auxiliary tasks' logits on the order of a task, relative to its own logit.
 _PULLS = np.linspace(0, 1, 9, dtype=np.float32)
@@ -98,7 +98,7 @@ def format_value(value: float | None) -> str:
 def _order(experiment: Experiment, predictions: Predictions, task: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """The classes of Multi-AUC, `[rows]`, and which ranks above which."""
     order = [task, *experiment.auxiliary(task)]
-    return label_classes(predictions.labels, predictions.tasks, order), class_order(len(order))
+    return ranked_classes(predictions.labels, predictions.tasks, order)
 
 
 def _best_reachable(

@@ -1,7 +1,7 @@
 """The training loop: epochs, validation, checkpoints, early stopping."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +9,20 @@ import tensorflow as tf
 import tf_keras as keras
 from rich.console import Console
 
-from tf_crossdistil.backbones.registry import find_backbone
+from tf_crossdistil.calibrators.registry import find_calibrator
 from tf_crossdistil.config import EarlyStopping, Experiment
 from tf_crossdistil.data.training_batches import TrainingBatches
 from tf_crossdistil.errors import CrossDistilError
+from tf_crossdistil.losses.student_losses import find_student_loss
 from tf_crossdistil.metrics.summary import format_value, mean_metric, summarize
 from tf_crossdistil.models.crossdistil import CrossDistilModel
 from tf_crossdistil.models.methods import find_method
 from tf_crossdistil.models.predict import SplitPredictor
+from tf_crossdistil.models.ranking_network import check_network
 from tf_crossdistil.models.run import Run, build, restore, weights_checkpoint
 from tf_crossdistil.schema import PreparedData, check_config_matches, check_same_schema
 from tf_crossdistil.training.optimizers import composite_optimizer
+from tf_crossdistil.training.pretrained import assign_pretrained, check_pretrained
 from tf_crossdistil.training.progress import EpochProgress
 
 # Whether a larger value of a metric is better.
@@ -49,13 +52,16 @@ def train(experiment: Experiment, data: PreparedData, directory: Path, console: 
             "the data has no validation rows, which choose the best epoch; check 'split' in its configuration"
         )
     # Names that do not exist are told before anything is written.
-    find_backbone(experiment.model.backbone)
+    check_network(experiment, data.metadata)
     find_method(experiment.distillation.method)
+    find_calibrator(experiment.distillation.calibration)
+    find_student_loss(experiment.training.loss)
     if resume:
         run = Run.open(directory)
         run.check_resumable(experiment)
         check_same_schema(run.metadata, data.metadata)
     else:
+        check_pretrained(experiment, data)
         run = Run.create(directory, experiment, data)
     return _Training(run, experiment, data, console).run_epochs()
 
@@ -101,6 +107,9 @@ class _Training:
 
     def run_epochs(self) -> Run:
         history = self._restore()
+        if not history:
+            for line in assign_pretrained(self._model.network, self._experiment, self._data):
+                self._console.print(line, highlight=False, soft_wrap=True)
         best = self._best_of(history)
         while len(history) < self._experiment.training.epochs and not self._is_stale(best, len(history)):
             entry = self._run_epoch(len(history) + 1)
@@ -163,7 +172,9 @@ class _Training:
         return entry
 
     def _validate(self) -> dict[str, float | None]:
-        summary = summarize(self._experiment, self._predictor(self._data, "validation"), "validation")
+        # What is reachable at best does not change from epoch to epoch, and takes longer than everything else.
+        predictions = replace(self._predictor(self._data, "validation"), truth=None)
+        summary = summarize(self._experiment, predictions, "validation")
         entry = {f"validation_{metric}": mean_metric(summary, metric) for metric in VALIDATION_METRICS}
         for task, metrics in summary["tasks"].items():
             entry |= {f"validation_{task}_{metric}": metrics[metric] for metric in VALIDATION_METRICS}
@@ -171,7 +182,8 @@ class _Training:
 
 
 def _check_finite(losses: dict[str, float], epoch: int) -> None:
-    for name, value in losses.items():
+    # The sum is infinite whenever a part is, which says less.
+    for name, value in sorted(losses.items(), key=lambda loss: loss[0] == "loss"):
         if not math.isfinite(value):
             raise CrossDistilError(
                 f"the loss '{name}' became {value} in epoch {epoch}; lower training.learning_rate or "
