@@ -204,9 +204,9 @@ def test_figures_against_numpy(fake, run):
     # The third difference is 0 but for rounding.
     assert found["positive"] - int(difference[2] > 0) == 2
     text = printed(comparison)
-    assert "0.7300 ± 0.0100" in text and "+0.0100 ± 0.0248 " in text
+    assert "0.7300±0.0100" in text and "+0.0100±0.0248 " in text
     # MMoE is 0.1 below with every seed.
-    assert "-0.1000 ± 0.0000*" in text
+    assert "-0.1000±0.0000*" in text
 
 
 def test_the_first_method_is_the_baseline_where_ple_is_missing_and_one_seed_has_no_deviation(fake, run):

@@ -1,13 +1,19 @@
-"""A model small enough to follow by hand, and batches for it."""
+"""A model small enough to follow by hand, batches for it, and runs that hold it."""
+
+import json
+from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 import tf_keras as keras
 
+from tf_crossdistil.backbones.base import Backbone
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.config_file import parse_config
+from tf_crossdistil.layers.perceptron import Perceptron
 from tf_crossdistil.models.crossdistil import CrossDistilModel
-from tf_crossdistil.models.run import build
-from tf_crossdistil.schema import Metadata, NumericStatistics, Vocabulary
+from tf_crossdistil.models.run import Run, build, weights_checkpoint
+from tf_crossdistil.schema import METADATA_FILE, SAMPLE_FILE, Manifest, Metadata, NumericStatistics, PreparedData, Vocabulary
 from tf_crossdistil.training.optimizers import composite_optimizer
 
 COUNTS = {"00": 60, "01": 4, "10": 30, "11": 6}
@@ -16,6 +22,20 @@ AUTHORS = 4
 TAGS = 5
 AGES = [1.5, 4.0]
 ROWS, DRAWS = 8, 3
+OWN_BACKBONE = "tests.models.small_model:OwnBackbone"
+
+
+class OwnBackbone(Backbone):
+    """A user's backbone: one bottom for all, and a layer of its own for each task."""
+
+    def __init__(self, students, teachers, settings, **kwargs):
+        super().__init__(students, teachers, settings, **kwargs)
+        self.bottom = Perceptron(settings.experts.units)
+        self.heads = {task: keras.layers.Dense(4) for task in [*students, *teachers]}
+
+    def call(self, inputs, tasks, training=False):
+        hidden = self.bottom(inputs, training=training)
+        return {task: self.heads[task](hidden) for task in tasks}
 
 
 def small_experiment(**sections) -> Experiment:
@@ -51,7 +71,7 @@ def small_experiment(**sections) -> Experiment:
     return parse_config(content | sections, "small")
 
 
-def small_metadata(experiment: Experiment) -> Metadata:
+def small_metadata(experiment: Experiment, counts: dict[str, int] = COUNTS) -> Metadata:
     numbers = NumericStatistics(count=100, missing=0, mean=2.0, deviation=4.0, minimum=0, maximum=9)
     return Metadata(
         name="small",
@@ -62,7 +82,7 @@ def small_metadata(experiment: Experiment) -> Metadata:
         rows_in=100,
         rows_out=100,
         dead_letters={},
-        counts={"train": COUNTS},
+        counts={"train": counts},
         rates={},
         vocabularies={
             "user": Vocabulary(size=5, ids=USERS, sha256=""),
@@ -73,22 +93,24 @@ def small_metadata(experiment: Experiment) -> Metadata:
     )
 
 
-def small_model(seed: int = 3, **sections) -> tuple[CrossDistilModel, Experiment]:
+def small_model(
+    seed: int = 3, counts: dict[str, int] = COUNTS, eagerly: bool = False, **sections
+) -> tuple[CrossDistilModel, Experiment]:
     experiment = small_experiment(**sections)
     keras.utils.set_random_seed(seed)
-    model = CrossDistilModel(experiment, small_metadata(experiment))
+    model = CrossDistilModel(experiment, small_metadata(experiment, counts))
     build(model, experiment)
-    model.compile(optimizer=composite_optimizer(model, experiment.training))
+    model.compile(optimizer=composite_optimizer(model, experiment.training), run_eagerly=eagerly)
     generator = np.random.default_rng(seed)
     for variable in model.trainable_variables:
         variable.assign(generator.normal(scale=0.5, size=variable.shape))
     return model, experiment
 
 
-def small_batch(rows: int = ROWS, draws: int = DRAWS, seed: int = 0) -> dict:
-    """Natural rows, then `draws` rows of each stratum."""
+def small_batch(rows: int = ROWS, draws: int = DRAWS, seed: int = 0, tags: int = 4, tasks: int = 2) -> dict:
+    """Natural rows, then `draws` rows of each tag."""
     generator = np.random.default_rng(seed)
-    total = rows + 4 * draws
+    total = rows + tags * draws
     features = {
         "user": generator.integers(0, USERS, total),
         "author": generator.integers(0, AUTHORS, total),
@@ -98,8 +120,8 @@ def small_batch(rows: int = ROWS, draws: int = DRAWS, seed: int = 0) -> dict:
         "friends": padded_ids(generator, USERS, total, 3),
         "age": generator.choice([-1.0, 1.5, 3.0, 4.0, 9.0], total).astype(np.float32),
     }
-    labels = generator.integers(0, 2, (rows, 2)).astype(np.float32)
-    strata = rows + np.arange(4 * draws)
+    labels = generator.integers(0, 2, (rows, tasks)).astype(np.float32)
+    strata = rows + np.arange(tags * draws)
     return {"features": features, "labels": labels, "strata": strata}
 
 
@@ -107,3 +129,34 @@ def padded_ids(generator: np.random.Generator, ids: int, rows: int, longest: int
     """Lists of ids `[rows, longest]` from none to all places, some ids twice in a row."""
     lengths = generator.integers(0, longest + 1, rows)
     return np.where(np.arange(longest) < lengths[:, None], generator.integers(1, ids, (rows, longest)), 0)
+
+
+def small_rows() -> list[dict]:
+    """Raw rows with known, unknown and missing values."""
+    names = ["u0", "u4", "stranger", ""]
+    return [
+        {
+            "user": name,
+            "author": f"author {number}",
+            "duration": number - 3.0,
+            "tags": ["t0", "t2", "new"][:number],
+            "tags_weights": [0.5, 1.0, 2.0][:number],
+            "friends": names[number:],
+            "age": number + 1.0,
+        }
+        for number, name in enumerate(names)
+    ]
+
+
+def small_run(directory: Path, model: CrossDistilModel, experiment: Experiment) -> Run:
+    """A run whose best epoch is the model."""
+    prepared = directory / "prepared"
+    (prepared / "vocabulary").mkdir(parents=True)
+    (prepared / METADATA_FILE).write_text(model.metadata.model_dump_json(), encoding="utf-8")
+    (prepared / SAMPLE_FILE).write_text("".join(json.dumps(row) + "\n" for row in small_rows()), encoding="utf-8")
+    for owner, vocabulary in model.metadata.vocabularies.items():
+        values = [f"{owner[0]}{number}\n" for number in range(vocabulary.size)]
+        (prepared / "vocabulary" / f"{owner}.txt").write_text("".join(values), encoding="utf-8")
+    run = Run.create(directory / "run", experiment, PreparedData(prepared, model.metadata, Manifest(files=[])))
+    tf.train.CheckpointManager(weights_checkpoint(model), str(run.checkpoints / "best"), max_to_keep=1).save()
+    return run

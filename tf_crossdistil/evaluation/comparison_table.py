@@ -141,17 +141,15 @@ def _difference(values: list[float]) -> dict[str, Any]:
 
 
 def _table(title: str, tasks: list[str], methods: list[str], cell: Callable[[str, str, str], Text]) -> Table:
-    """Tasks and methods down, metrics across; `cell` gives the text of a method, task and metric."""
-    table = Table(title=title, title_justify="left")
-    for name in ("Task", "Method"):
-        table.add_column(name, overflow="fold")
+    """Methods down below each task, metrics across; `cell` gives the text of a method, task and metric."""
+    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+    table.add_column("Method", overflow="fold")
     for metric in _SHOWN:
         table.add_column(METRICS[metric].title, justify="right", no_wrap=True)
     for task in tasks:
+        table.add_row(Text(task, "bold"))
         for method in methods:
-            table.add_row(
-                Text(task if method == methods[0] else ""), Text(method), *(cell(method, task, metric) for metric in _SHOWN)
-            )
+            table.add_row(Text(f" {method}"), *(cell(method, task, metric) for metric in _SHOWN))
         table.add_section()
     return table
 
@@ -159,7 +157,7 @@ def _table(title: str, tasks: list[str], methods: list[str], cell: Callable[[str
 def _mean_text(found: Estimate) -> Text:
     if found.mean is None:
         return Text("n/a")
-    return Text(f"{found.mean:.4f}" if found.deviation is None else f"{found.mean:.4f} ± {found.deviation:.4f}")
+    return Text(f"{found.mean:.4f}" if found.deviation is None else f"{found.mean:.4f}±{found.deviation:.4f}")
 
 
 def _difference_text(found: Estimate) -> Text:
@@ -168,4 +166,4 @@ def _difference_text(found: Estimate) -> Text:
     if found.interval is None:
         return Text(f"{found.mean:+.4f}")
     reach = found.interval[1] - found.mean
-    return Text(f"{found.mean:+.4f} ± {reach:.4f}{'*' if found.excludes_zero else ' '}", "bold" if found.excludes_zero else "")
+    return Text(f"{found.mean:+.4f}±{reach:.4f}{'*' if found.excludes_zero else ' '}", "bold" if found.excludes_zero else "")

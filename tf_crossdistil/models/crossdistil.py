@@ -10,7 +10,7 @@ import tf_keras as keras
 from tf_crossdistil.calibrators.registry import find_calibrator
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.data.groups import group_feature, group_ids
-from tf_crossdistil.data.records import Columns
+from tf_crossdistil.data.records import Columns, column_signature, feature_columns
 from tf_crossdistil.data.strata import batch_rows, strata
 from tf_crossdistil.errors import UsageError
 from tf_crossdistil.losses.augmented_ranking import augmented_ranking_loss, ranked_pairs
@@ -45,6 +45,7 @@ class CrossDistilModel(tfrs.models.Model):
 
     def __init__(self, experiment: Experiment, metadata: Metadata):
         super().__init__()
+        self.experiment = experiment
         self.method = find_method(experiment.distillation.method)
         self._distillation = experiment.distillation
         self._tasks = experiment.task_names
@@ -80,6 +81,20 @@ class CrossDistilModel(tfrs.models.Model):
         self._orders = {task: experiment.auxiliary(task) for task in self._tasks}
         self._ranking_metrics: RankingMetrics | None = None
         self._logged = {name: keras.metrics.Mean(name=name) for name in self._loss_names()}
+
+    def get_config(self) -> dict[str, Any]:
+        """The configuration and the data's metadata as JSON-able dicts, which make a model of the same variables."""
+        return {"experiment": self.experiment.model_dump(mode="json"), "metadata": self.metadata.model_dump(mode="json")}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> "CrossDistilModel":
+        """An untrained model of what `get_config` gave, with all its variables; so `keras.models.clone_model` works.
+
+        `set_weights` then takes the weights of the other model, without the calibration, which is none of a model's weights.
+        """
+        model = cls(Experiment.model_validate(config["experiment"]), Metadata.model_validate(config["metadata"]))
+        build(model, model.experiment)
+        return model
 
     @property
     def embedding_variables(self) -> list[tf.Variable]:
@@ -172,7 +187,10 @@ class CrossDistilModel(tfrs.models.Model):
         return self._log(losses)
 
     def test_step(self, inputs: dict[str, Any]) -> dict[str, tf.Tensor]:
-        """Streaming metrics of students and calibrated teachers over the rows so far, by name such as `finish/auc`.
+        """Adds a batch to the streaming metrics of students and calibrated teachers, by name such as `finish/auc`.
+
+        Their values are NaN until the last batch: reading all histograms takes longer than a batch. `evaluate` returns
+        them, and `get_metrics_result` at any time.
 
         Args:
             inputs: `features`, `labels` and, with a sample weight, `weights`, as `evaluation_batches` gives them.
@@ -185,7 +203,11 @@ class CrossDistilModel(tfrs.models.Model):
         groups = None if self._groups is None else group_ids(self._groups, self.metadata, features)
         assert self._ranking_metrics is not None
         self._ranking_metrics.update_state(inputs["labels"], logits, inputs.get("weights"), groups)
-        return self._ranking_metrics.result()
+        return {metric.name: tf.constant(float("nan"), tf.float64) for metric in self._ranking_metrics.metrics}
+
+    def get_metrics_result(self) -> dict[str, tf.Tensor]:
+        """What Keras reports in place of the last step's answer, if the names agree; it asks after the last batch."""
+        return self._ranking_metrics.result() if self._ranking_metrics else super().get_metrics_result()
 
     def make_test_function(self, force: bool = False) -> Callable[..., Any]:
         """What `evaluate` runs; only then are the streaming metrics made, since their histograms take megabytes."""
@@ -223,6 +245,13 @@ class CrossDistilModel(tfrs.models.Model):
         for name, loss in losses.items():
             self._logged[name].update_state(loss)
         return {name: metric.result() for name, metric in self._logged.items()}
+
+
+def build(model: CrossDistilModel, experiment: Experiment) -> None:
+    """Creates all variables of a model by one call on a row of zeros."""
+    signature = column_signature(experiment)
+    row = {name: tf.zeros([1] * column.shape.rank, column.dtype) for name, column in signature.items()}
+    model(feature_columns(experiment, row))
 
 
 def labels_and_weights(batch: dict[str, Any]) -> tuple[tf.Tensor, tf.Tensor]:

@@ -27,6 +27,7 @@ class SplitPredictor:
     def __init__(self, model: CrossDistilModel, experiment: Experiment):
         self._model = model
         self._experiment = experiment
+        self._groups = group_feature(experiment)
         self._predict = tf.function(self._outputs, input_signature=[column_signature(experiment)])
 
     def __call__(self, data: PreparedData, split: str, progress: Callable[[int], None] = lambda rows: None) -> Predictions:
@@ -63,6 +64,6 @@ class SplitPredictor:
             outputs["truth"] = tf.stack([columns.get(TRUTH_PREFIX + task, unknown) for task in experiment.task_names], axis=1)
         if experiment.sample_weight is not None:
             outputs["weights"] = columns[SAMPLE_WEIGHT]
-        if (feature := group_feature(experiment)) is not None:
-            outputs["groups"] = group_ids(feature, self._model.metadata, columns)
+        if self._groups is not None:
+            outputs["groups"] = group_ids(self._groups, self._model.metadata, columns)
         return outputs

@@ -17,10 +17,11 @@ import yaml
 
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.config_file import load_config
-from tf_crossdistil.data.records import column_signature, feature_columns
 from tf_crossdistil.errors import CrossDistilError, UsageError
-from tf_crossdistil.models.crossdistil import CrossDistilModel
+from tf_crossdistil.models.crossdistil import CrossDistilModel, build
 from tf_crossdistil.schema import METADATA_FILE, SAMPLE_FILE, Metadata, PreparedData, read_document
+
+__all__ = ["Run", "build", "restore", "weights_checkpoint"]
 
 # What may change between a run and its continuation, since it says how long to train and not what.
 _RESUMABLE = {"epochs", "early_stopping"}
@@ -127,13 +128,6 @@ class Run:
         build(model, self.experiment)
         restore(weights_checkpoint(model), checkpoint)
         return model
-
-
-def build(model: CrossDistilModel, experiment: Experiment) -> None:
-    """Creates all variables of a model by one call on a row of zeros."""
-    signature = column_signature(experiment)
-    row = {name: tf.zeros([1] * column.shape.rank, column.dtype) for name, column in signature.items()}
-    model(feature_columns(experiment, row))
 
 
 def restore(checkpoint: tf.train.Checkpoint, path: str) -> None:

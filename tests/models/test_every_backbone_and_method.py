@@ -1,0 +1,138 @@
+"""Saving, loading, cloning and exporting a model of every backbone and method."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras as keras
+
+from tests.models.small_model import OWN_BACKBONE, small_batch, small_model, small_rows, small_run
+from tf_crossdistil.backbones.registry import BACKBONES
+from tf_crossdistil.config import Experiment
+from tf_crossdistil.data.raw_features import raw_columns
+from tf_crossdistil.export.live_model import live_probabilities
+from tf_crossdistil.export.served_model import export
+from tf_crossdistil.models.crossdistil import CrossDistilModel
+from tf_crossdistil.models.methods import METHODS
+from tf_crossdistil.models.run import Run
+
+DEEP = ("ple", "cross_stitch")
+MODELS = [(backbone, depth) for backbone in [*BACKBONES, OWN_BACKBONE] for depth in ((1, 2) if backbone in DEEP else (1,))]
+PAIRS = [
+    pytest.param(
+        (backbone, depth, method),
+        id=f"{backbone.split(':')[-1]}-{depth}-{method}",
+        marks=() if method == "crossdistil" or backbone == "shared_bottom" else pytest.mark.slow,
+    )
+    for backbone, depth in MODELS
+    for method in METHODS
+]
+FEATURES = small_batch()["features"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A model with random weights, and its run on disk."""
+
+    model: CrossDistilModel
+    experiment: Experiment
+    run: Run
+    sections: dict
+
+
+@pytest.fixture(scope="module", params=PAIRS)
+def cell(request, tmp_path_factory):
+    backbone, depth, method = request.param
+    experts = {"shared": 2, "per_task": 1, "units": [5, 4][:depth], "levels": depth}
+    sections = {
+        "model": {"backbone": backbone, "experts": experts, "towers": [4]},
+        "distillation": {"method": method},
+        "training": {"loss_weighting": "uncertainty"},
+    }
+    model, experiment = small_model(**sections)
+    # What only a later batch would move.
+    model.calibration.calibrator.offset.assign([0.3, -0.7])
+    return Cell(model, experiment, small_run(tmp_path_factory.mktemp("cell"), model, experiment), sections)
+
+
+def outputs(model):
+    """Logits by task, and the teachers' calibrated ones."""
+    logits = model(FEATURES)
+    calibrated = {"calibrated": model.calibrated(model.teacher_logits(logits))} if model.network.teachers else {}
+    return {name: values.numpy() for name, values in (logits | calibrated).items()}
+
+
+def assert_same(actual, expected):
+    assert actual.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_array_equal(actual[name], values, err_msg=name)
+
+
+def test_a_checkpoint_read_from_disk_gives_the_same_logits(cell):
+    assert_same(outputs(Run.open(cell.run.directory).load_best()), outputs(cell.model))
+
+
+def test_a_clone_with_the_weights_gives_the_same_logits(cell):
+    config = json.loads(json.dumps(cell.model.get_config()))
+    logits = {task: values.numpy() for task, values in cell.model(FEATURES).items()}
+    for clone in (type(cell.model).from_config(config), keras.models.clone_model(cell.model)):
+        untrained = {task: values.numpy() for task, values in clone(FEATURES).items()}
+        assert not any(np.allclose(untrained[task], logits[task]) for task in logits)
+        clone.set_weights(cell.model.get_weights())
+        assert_same({task: values.numpy() for task, values in clone(FEATURES).items()}, logits)
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a process that only knows TensorFlow finds in an exported version."""
+
+    answers: dict[str, np.ndarray]
+    variables: list[np.ndarray]
+
+
+def load_as_version_1(directory: Path, experiment: Experiment) -> Served:
+    """Loads by TensorFlow's version-1 loader into a graph of its own, as TF Serving does."""
+    raw = {name: values.numpy() for name, values in raw_columns(experiment, small_rows()).items()}
+    v1 = tf.compat.v1
+    with v1.Session(graph=tf.Graph()) as session:
+        signature = v1.saved_model.load(session, ["serve"], str(directory)).signature_def["serving_default"]
+        feed = {signature.inputs[name].name: values for name, values in raw.items()}
+        answers = session.run({name: tensor.name for name, tensor in signature.outputs.items()}, feed)
+        return Served(answers, session.run(v1.global_variables()))
+
+
+def students_variables(model):
+    """What the students' logits have a gradient by."""
+    with tf.GradientTape() as tape:
+        logits = model(FEATURES)
+        total = tf.add_n([tf.reduce_sum(logits[task]) for task in model.network.students])
+    variables = model.network.trainable_variables
+    gradients = tape.gradient(total, variables)
+    return [variable for variable, gradient in zip(variables, gradients, strict=True) if gradient is not None]
+
+
+def fingerprint(arrays):
+    return sorted((array.shape, array.tobytes()) for array in arrays)
+
+
+def test_the_exported_students_are_the_live_ones_and_nothing_else(cell, tmp_path):
+    exported = export(cell.run, tmp_path / "small")
+    served = load_as_version_1(exported.directory, cell.experiment)
+    live = live_probabilities(cell.run, small_rows())
+    assert served.answers.keys() == live.keys()
+    for task, probabilities in live.items():
+        np.testing.assert_allclose(served.answers[task], probabilities, rtol=0, atol=1e-6)
+        assert len(set(probabilities.tolist())) == len(small_rows())
+
+    expected = [variable.numpy() for variable in students_variables(cell.model)]
+    assert len(served.variables) == exported.variables == len(expected)
+    assert fingerprint(served.variables) == fingerprint(expected)
+    alone, _ = small_model(**cell.sections | {"distillation": {"method": "none"}})
+    assert sum(values.nbytes for values in served.variables) == sum(
+        variable.numpy().nbytes for variable in alone.network.variables
+    )
+    if cell.model.network.teachers:
+        assert len(served.variables) < len(cell.model.network.variables)
