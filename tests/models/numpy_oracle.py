@@ -169,8 +169,8 @@ def gradients(p, loss):
 
 
 def adagrad_step(value, gradient, rate):
-    """Duchi et al. 2011, as Keras has it: accumulators start at 0.1."""
-    return value - rate * gradient / (np.sqrt(0.1 + gradient**2) + 1e-7)
+    """Duchi et al. 2011, as Keras has it, with accumulators that start at 1e-5."""
+    return value - rate * gradient / (np.sqrt(1e-5 + gradient**2) + 1e-7)
 
 
 def adam_step(value, gradient, rate):

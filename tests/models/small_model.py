@@ -10,6 +10,8 @@ import tf_keras as keras
 from tf_crossdistil.backbones.base import Backbone
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.config_file import parse_config
+from tf_crossdistil.data.feature_lookup import FeatureLookup
+from tf_crossdistil.data.raw_features import raw_columns
 from tf_crossdistil.layers.perceptron import Perceptron
 from tf_crossdistil.models.crossdistil import CrossDistilModel
 from tf_crossdistil.models.run import Run, build, weights_checkpoint
@@ -160,3 +162,10 @@ def small_run(directory: Path, model: CrossDistilModel, experiment: Experiment) 
     run = Run.create(directory / "run", experiment, PreparedData(prepared, model.metadata, Manifest(files=[])))
     tf.train.CheckpointManager(weights_checkpoint(model), str(run.checkpoints / "best"), max_to_keep=1).save()
     return run
+
+
+def live_students(model: CrossDistilModel, run: Run) -> dict[str, np.ndarray]:
+    """The students' probabilities of `small_rows`, with teachers computed beside them."""
+    raw = raw_columns(run.experiment, small_rows())
+    logits = model(FeatureLookup(run.experiment, run.vocabularies)(raw))
+    return {task: tf.sigmoid(logits[task]).numpy() for task in run.experiment.task_names}

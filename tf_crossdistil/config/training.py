@@ -55,17 +55,17 @@ class EarlyStopping(Section):
 
 
 class Training(Section):
-    """How to train. `batch_size` counts natural rows, `strata_batch_size` rows drawn from each label combination.
+    """How to train. `batch_size` counts natural rows, `strata_batch_size` rows drawn from each rare label combination.
 
     `loss`: of the students on their labels. `loss_weighting`: `fixed` by the tasks' `weight`, or learned beside it from the
     tasks' `uncertainty` (Kendall et al., CVPR 2018).
     """
 
     batch_size: int = Field(4096, ge=1)
-    strata_batch_size: int = Field(128, ge=1)
+    strata_batch_size: int = Field(16, ge=1)
     epochs: int = Field(10, ge=1)
     learning_rate: float = Field(0.001, gt=0)
-    embedding_learning_rate: float = Field(0.05, gt=0)
+    embedding_learning_rate: float = Field(0.02, gt=0)
     calibration_learning_rate: float = Field(0.01, gt=0)
     loss: str = "cross_entropy"
     loss_weighting: Literal["fixed", "uncertainty"] = "fixed"
