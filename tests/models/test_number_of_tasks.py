@@ -14,6 +14,10 @@ from tf_crossdistil.tags import all_tags
 ROWS, DRAWS = 16, 2
 FIVE = ["click", "finish", "like", "share", "buy"]
 
+OFTEN_SLOW = pytest.mark.parametrize(
+    "backbone", [pytest.param(name, marks=() if name in ("single", "ple") else pytest.mark.slow) for name in BACKBONES]
+)
+
 
 def few_features(backbone="ple"):
     return {
@@ -54,7 +58,7 @@ def loss_names(names):
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-@pytest.mark.parametrize("count", [2, 3, 5])
+@pytest.mark.parametrize("count", [pytest.param(2, marks=pytest.mark.slow), 3, 5])
 def test_one_step_moves_every_student_and_teacher(backbone, count):
     names = FIVE[:count]
     batch = small_batch(ROWS, DRAWS, tags=2**count, tasks=count)
@@ -65,7 +69,7 @@ def test_one_step_moves_every_student_and_teacher(backbone, count):
     assert unmoved(model, before) == []
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@OFTEN_SLOW
 @pytest.mark.parametrize("count", [pytest.param(3, marks=pytest.mark.slow), 5])
 def test_every_student_is_exported(backbone, count, tmp_path):
     names = FIVE[:count]
@@ -104,7 +108,7 @@ def nested_tags():
     return {"000": 500, "100": 100, "110": 40, "111": 20}
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@OFTEN_SLOW
 def test_nested_tasks_train_without_the_strata_that_cannot_be(backbone):
     names = ["click", "cart", "buy"]
     batch = small_batch(ROWS, DRAWS, tags=4, tasks=3)
@@ -118,8 +122,8 @@ def test_nested_tasks_train_without_the_strata_that_cannot_be(backbone):
 def test_labels_that_are_missing_and_weights_leave_every_loss_finite():
     """A purchase has a label among clicks only, `like` is unknown here and there, and one row of the batch has no weight."""
     names = ["click", "buy", "like"]
-    tasks = [{"name": "click", "column": "click"}, {"name": "buy", "column": "buy", "given": "click"}]
-    tasks.append({"name": "like", "column": "like", "optional": True})
+    settings = [{}, {"given": "click"}, {"optional": True}]
+    tasks = [task | extra for task, extra in zip(tasks_named(names), settings, strict=True)]
     counts = {"0x0": 300, "0x1": 40, "0xx": 50, "100": 90, "101": 30, "110": 20, "111": 10, "11x": 5}
     batch = small_batch(ROWS, DRAWS, tags=len(counts), tasks=3)
     labels = batch["labels"]

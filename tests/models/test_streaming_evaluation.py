@@ -1,5 +1,8 @@
 """Keras' `evaluate` of a trained model against the exact metrics of the same rows."""
 
+from unittest.mock import create_autospec
+
+import numpy as np
 import pytest
 
 from tf_crossdistil.data.evaluation_batches import evaluation_batches
@@ -25,7 +28,7 @@ def model(trained, prepared):
     model.compile(optimizer=composite_optimizer(model, trained.experiment.training))
     predictions = SplitPredictor(model, trained.experiment)(prepared, SPLIT)
     for role, name in ((predictions.students, str), (predictions.teachers, teacher_name)):
-        for task, deviation in zip(predictions.tasks, logit(role).std(axis=0), strict=True):
+        for task, deviation in zip(predictions.tasks, logit(np.asarray(role)).std(axis=0), strict=True):
             kernel = model.network.towers[name(task)].trainable_variables[2]
             kernel.assign(kernel * 3 / deviation)
     return model
@@ -61,15 +64,15 @@ def test_evaluate_gives_the_exact_metrics_of_students_and_teachers_every_time(mo
 
 def test_results_are_computed_once_an_evaluation(model, batches, monkeypatch):
     model.run_eagerly = True
-    calls = []
-    result = RankingMetrics.result
-    monkeypatch.setattr(RankingMetrics, "result", lambda metrics: calls.append(1) or result(metrics))
+    result = create_autospec(RankingMetrics.result, side_effect=RankingMetrics.result)
+    monkeypatch.setattr(RankingMetrics, "result", result)
     model.evaluate(batches.take(3), verbose=0)
-    assert len(calls) == 1
+    assert result.call_count == 1
 
 
-def test_fit_validates_with_them_after_each_epoch(model, batches, shared_experiment, prepared):
+def test_fit_validates_with_them_after_each_epoch(model, shared_experiment, prepared):
     model.run_eagerly = True
+    batches = evaluation_batches(prepared, shared_experiment, "validation")
     training = TrainingBatches(prepared, shared_experiment, with_strata=True).epoch(0)
     history = model.fit(training, validation_data=batches, epochs=2, steps_per_epoch=1, verbose=0).history
     assert len(history["loss"]) == len(history["val_finish/gauc"]) == 2

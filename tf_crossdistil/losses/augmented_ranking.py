@@ -7,9 +7,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-# With how many draws of the other tag each draw is compared. Beyond this the draws themselves decide the variance, while the
-# cost goes on growing, with five tasks for 256 pairs of tags.
+# With how many draws of the other tag each draw is compared at most. Beyond this the draws themselves decide the variance.
 _COMPARISONS = 8
+# How many pairs a teacher compares at most, while each draw is compared at least once: five tasks have 496 pairs of tags.
+_MOST_PAIRS = 200_000
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,9 @@ class RankedPairs:
 def ranked_pairs(weights: NDArray[np.floating], draws: Sequence[int]) -> RankedPairs:
     """The pairs that estimate `sum over tags (a, b) of w[a, b] E[-ln sigmoid(r_a - r_b)]`.
 
-    Draw i of the tag with more draws is compared with the draws i, i + 1, ..., i + 7 of the other one, counted round. Draws
-    being uniform and independent between tags, every pair has the expectation's mean, so the estimate is unbiased.
+    Draw i of the tag with more draws is compared with the draws i, i + 1, ... of the other one, counted round, eight of them
+    or fewer where there are many tags. Draws being uniform and independent between tags, every pair has the expectation's
+    mean, so the estimate is unbiased.
 
     Args:
         weights: `[tags, tags]`, of `tags.pair_weights`; pairs of weight zero are left out.
@@ -34,9 +36,12 @@ def ranked_pairs(weights: NDArray[np.floating], draws: Sequence[int]) -> RankedP
     first = np.concatenate([[0], np.cumsum(draws)])
     none = np.zeros(0)
     above, below, each = [none], [none], [none]
-    for upper, lower in np.argwhere(weights > 0):
+    ordered = np.argwhere(weights > 0)
+    compared = sum(max(draws[upper], draws[lower]) for upper, lower in ordered)
+    most = max(1, min(_COMPARISONS, _MOST_PAIRS // max(compared, 1)))
+    for upper, lower in ordered:
         longer = max(draws[upper], draws[lower])
-        comparisons = min(draws[upper], draws[lower], _COMPARISONS)
+        comparisons = min(draws[upper], draws[lower], most)
         index = np.tile(np.arange(longer), comparisons)
         shifted = index + np.repeat(np.arange(comparisons), longer)
         above.append(first[upper] + index % draws[upper])

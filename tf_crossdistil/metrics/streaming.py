@@ -16,6 +16,7 @@ from tf_crossdistil.metrics.exact import EPSILON, POSITIVE_ABOVE_NEGATIVE
 
 # Scores are told apart where logits are: near 0 two bins of 16,384 are 0.001 apart, at a logit of 8 they are 0.0023.
 _LOGIT_SCALE = 8.0
+_FINE_BINS = 16384
 # Graphs take the dtype of plain numbers for float32.
 _ZERO, _ONE, _NAN = np.float64(0), np.float64(1), np.float64("nan")
 _LARGEST_LOGIT = math.log((1 - EPSILON) / EPSILON)
@@ -52,7 +53,7 @@ class MultiAUC(StreamingMetric):
         name: of the metric.
     """
 
-    def __init__(self, above: Any, bins: int = 16384, name: str = "multi_auc"):
+    def __init__(self, above: Any, bins: int = _FINE_BINS, name: str = "multi_auc"):
         super().__init__(name=name)
         self._above = np.asarray(above, bool)
         self._histograms = _Histograms(self, len(self._above), bins)
@@ -81,7 +82,7 @@ class MultiAUC(StreamingMetric):
 class AUC(MultiAUC):
     """Area under the ROC curve from one histogram of logits a label, as `MultiAUC`; `y_true` is 0, 1 or NaN."""
 
-    def __init__(self, bins: int = 16384, name: str = "auc"):
+    def __init__(self, bins: int = _FINE_BINS, name: str = "auc"):
         super().__init__(POSITIVE_ABOVE_NEGATIVE, bins, name)
 
     def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None) -> None:
@@ -104,7 +105,8 @@ class GroupedAUC(StreamingMetric):
     Args:
         groups: how many groups there may be; their ids are below.
         slots: how many groups are measured at most.
-        bins: of each histogram, equally wide in `tanh(logit / 8)`.
+        bins: of each histogram, equally wide in `tanh(logit / 8)`; with fewer groups than slots, as many more as take the same
+            memory, up to 16,384.
         name: of the metric.
     """
 
@@ -112,7 +114,7 @@ class GroupedAUC(StreamingMetric):
         super().__init__(name=name)
         self._groups, self._slots = groups, min(groups, slots)
         self._multiplier = 1 if groups <= slots else _spreading_multiplier(groups)
-        self._histograms = _Histograms(self, 2 * self._slots, bins)
+        self._histograms = _Histograms(self, 2 * self._slots, min(bins * slots // self._slots, max(bins, _FINE_BINS)))
 
     def update_state(
         self, y_true: tf.Tensor, y_pred: tf.Tensor, groups: tf.Tensor, sample_weight: tf.Tensor | None = None
@@ -146,7 +148,7 @@ class ExpectedCalibrationError(StreamingMetric):
         name: of the metric.
     """
 
-    def __init__(self, merged_bins: int = 20, bins: int = 16384, name: str = "ece"):
+    def __init__(self, merged_bins: int = 20, bins: int = _FINE_BINS, name: str = "ece"):
         super().__init__(name=name)
         self._merged_bins = merged_bins
         self._histograms = _Histograms(self, 3, bins)
