@@ -72,10 +72,8 @@ def ranked_classes(
         order: the task whose order is meant, then its auxiliary tasks in order.
     """
     codes = label_classes(labels, tasks, order)
-    observed = np.flatnonzero(np.bincount(codes))
-    numbers = np.zeros(3 ** len(order), np.int64)
-    numbers[observed] = np.arange(observed.size)
-    return numbers[codes], class_order(len(order), observed)
+    observed, numbers = np.unique(codes, return_inverse=True)
+    return numbers, class_order(len(order), observed)
 
 
 def label_classes(labels: NDArray[np.floating], tasks: Sequence[str], order: Sequence[str]) -> NDArray[np.int64]:
@@ -115,6 +113,7 @@ def pair_weights(
     counts: Mapping[str, int],
     beta1: float,
     beta2: float,
+    tags: Sequence[str] | None = None,
 ) -> NDArray[np.float32]:
     """How much each ordered pair of tags weighs in the augmented ranking loss of `task` (Eq. 4).
 
@@ -130,11 +129,12 @@ def pair_weights(
         counts: training rows of each tag; absent means none.
         beta1: weight of `x++` above `x+-`.
         beta2: weight of `x-+` above `x--`.
+        tags: those meant; default `observed_tags(counts)`.
 
     Returns:
-        `[tags, tags]`, the tags being `observed_tags(counts)`. A term of which one side has no row is zero everywhere.
+        `[tags, tags]`. A term of which one side has no row is zero everywhere.
     """
-    tags = observed_tags(counts)
+    tags = observed_tags(counts) if tags is None else tags
     rows = np.array([counts[tag] for tag in tags], dtype=np.float64)
     labels = np.array([tag_labels(tag) for tag in tags]).reshape(len(tags), len(tasks))
     own = labels[:, tasks.index(task)]

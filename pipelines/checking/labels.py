@@ -70,15 +70,18 @@ def _conditions_above(task: str, conditions: Mapping[str, str | None]) -> int:
 
 
 def _read_label(task: Task, texts: Texts, meant: NDArray[np.bool_] | None) -> tuple[NDArray[np.float32], list[Fault]]:
-    """The label `[rows]` of a task, and what is wrong with rows; where it is not `meant`, a row may lack it and has none."""
+    """The label `[rows]` of a task, and what is wrong with rows; where it is not `meant`, it is missing."""
     rule = next((rule for name, rule in _RULES.items() if getattr(task, name) is not None), _BINARY)
     positive, wrong = rule.read(task, texts.values)
     missing = is_empty(texts.values)
     label = np.where(missing | wrong, np.float32("nan"), positive.astype(np.float32))[texts.codes]
-    faults = [Fault(rule.reason, task.column, rule.expected, texts.rows_where(wrong & ~missing))]
+
+    def meant_rows(chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+        rows = texts.rows_where(chosen)
+        return rows if meant is None else rows[meant[rows]]
+
+    faults = [Fault(rule.reason, task.column, rule.expected, meant_rows(wrong & ~missing))]
     if not task.optional:
-        lacking = texts.rows_where(missing)
-        lacking = lacking if meant is None else lacking[meant[lacking]]
         expected = f"the label of task '{task.name}' (or give the task 'optional: true')"
-        faults.insert(0, Fault("label_missing", task.column, expected, lacking))
+        faults.insert(0, Fault("label_missing", task.column, expected, meant_rows(missing)))
     return label if meant is None else np.where(meant, label, np.float32("nan")), faults

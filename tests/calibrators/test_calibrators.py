@@ -125,3 +125,22 @@ def test_rows_of_weight_zero_do_not_calibrate():
 def test_unknown_calibrators_are_told_with_the_nearest_name():
     with pytest.raises(UsageError, match=r"distillation\.calibration: there is no 'plat'; did you mean 'platt'\?"):
         find_calibrator("plat")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("return -logits", "must give logits \\[rows, tasks\\] that rise"),
+        ("return logits[:, 0]", "must give logits"),
+        ("raise KeyError('x')", "fails on three rows of two tasks: KeyError"),
+    ],
+)
+def test_own_calibrators_that_would_spoil_a_training_are_refused(tmp_path, monkeypatch, body, said):
+    name = f"calibrator_{abs(hash(body))}"
+    (tmp_path / f"{name}.py").write_text(
+        "from tf_crossdistil.calibrators.base import Calibrator\n\n"
+        f"class Own(Calibrator):\n    def __call__(self, logits):\n        {body}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match=said):
+        find_calibrator(f"{name}:Own")

@@ -52,6 +52,35 @@ def test_a_diverging_cell_ends_with_exit_code_1(compare, tmp_path):
     assert "1/1 shared_bottom seed 0: failed: the loss" in err
     assert "Left out, since it failed: shared_bottom seed 0." in out
     assert json.loads((tmp_path / "out/results.json").read_text()) == []
+    config = tmp_path / "out/cells/shared_bottom/default/seed=0/config.yaml"
+    written = config.stat().st_mtime_ns
+    code, _, err = compare("--methods", "shared_bottom", "--seeds", "0", *overrides)
+    assert code == 1 and "smaller learning rates may mend it" in err and "another --run" not in err
+    assert config.stat().st_mtime_ns == written
+
+
+BROKEN = """
+from tf_crossdistil.backbones.shared_bottom import SharedBottom
+
+
+class Broken(SharedBottom):
+    def call(self, inputs, tasks, training=False):
+        if training:
+            raise ValueError("no such rank")
+        return super().call(inputs, tasks, training)
+"""
+
+
+def test_a_users_backbone_that_fails_is_one_failed_cell(compare, tmp_path, monkeypatch):
+    (tmp_path / "broken_backbone.py").write_text(BROKEN)
+    monkeypatch.syspath_prepend(tmp_path)
+    code, out, err = compare("--methods", "broken_backbone:Broken,single")
+    assert code == 1 and "Traceback" not in err, err
+    assert "1/2 broken_backbone:Broken seed 0: failed: ValueError: " in err and "no such rank" in err
+    assert "2/2 single seed 0: validation auc" in err and "Left out, since it failed: broken_backbone:Broken seed 0." in out
+    assert [result["method"] for result in json.loads((tmp_path / "out/results.json").read_text())] == ["single"]
+    (failure,) = json.loads((tmp_path / "out/comparison.json").read_text())["failures"]
+    assert failure["method"] == "broken_backbone:Broken" and "no such rank" in failure["error"]
 
 
 @pytest.mark.parametrize(
@@ -59,6 +88,7 @@ def test_a_diverging_cell_ends_with_exit_code_1(compare, tmp_path):
     [
         (["--methods", "pel"], "did you mean 'ple'"),
         (["--methods", ""], "--methods needs values"),
+        (["--methods", "ple,none"], "instead of 'none', name the backbone"),
         (["--methods", "ple,ple"], "--methods names 'ple' twice"),
         (["--methods", "ple", "--seeds", "0,x"], "--seeds needs whole numbers"),
         (["--methods", "ple", "--seeds", "1,-1"], "--seeds needs whole numbers"),

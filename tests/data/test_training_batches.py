@@ -1,14 +1,18 @@
 """Training batches: what a batch holds, and that draws are uniform and repeatable."""
 
+import csv
 import logging
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_crossdistil.data.records import label_matrix, split_batches
-from tf_crossdistil.data.strata import strata
+from pipelines.preprocess import prepare
+from tf_crossdistil.data.records import concat_rows, label_matrix, split_batches
+from tf_crossdistil.data.strata import strata, thin_strata
 from tf_crossdistil.data.training_batches import TrainingBatches
+from tf_crossdistil.losses.augmented_ranking import augmented_ranking_loss, ranked_pairs
+from tf_crossdistil.tags import pair_weights
 
 
 def with_training(experiment, **settings):
@@ -157,10 +161,87 @@ def test_fewer_rows_than_a_batch_make_one_full_batch(prepared, shared_experiment
     assert len(set(batch["features"]["row"].numpy())) == prepared.rows("train") == len(batch["labels"])
 
 
-def test_nearly_empty_strata_are_told(prepared, shared_experiment, monkeypatch, caplog):
+def test_thin_strata_and_terms_left_out_are_told(prepared, shared_experiment, monkeypatch, caplog):
     counts = dict(prepared.metadata.counts["train"])
     monkeypatch.setitem(prepared.metadata.counts, "train", {**counts, "01": 0, "11": 5})
     with caplog.at_level(logging.WARNING):
         TrainingBatches(prepared, shared_experiment, with_strata=True)
-    assert "training rows with label combination 01: 0; ranking terms that need it are left out" in caplog.text
-    assert "training rows with label combination 11: 5; its draws repeat the same few rows" in caplog.text
+    assert "fewer than 32 training rows, whose draws repeat the same few: 11 (5)" in caplog.text
+    assert "the negatives of 'finish' do not have both labels of 'like'; its ranking loss leaves that term out" in caplog.text
+    assert "the positives of 'like' do not have both labels of 'finish'" in caplog.text
+    assert len(caplog.records) == 3
+
+
+def test_terms_that_given_tasks_never_have_are_no_news(prepared, shared_experiment):
+    """Purchases given a click: no row without a click has a purchase label, and no purchase is without a click."""
+    click, buy = shared_experiment.tasks
+    experiment = shared_experiment.model_copy(update={"tasks": [click, buy.model_copy(update={"given": click.name})]})
+
+    def told(**counts):
+        return thin_strata(experiment, prepared.metadata.model_copy(update={"counts": {"train": counts}}))
+
+    assert told(**{"0x": 500, "10": 300, "11": 200}) == []
+    (sentence,) = told(**{"0x": 500, "11": 200})
+    assert sentence.startswith("the positives of 'finish' do not have both labels of 'like'")
+
+
+@pytest.fixture(scope="module")
+def weighted(tmp_path_factory, shared_experiment, raw_rows):
+    """The shared logs with the number of the row as its weight, one label in seven missing, and its prepared data."""
+    folder = tmp_path_factory.mktemp("weighted")
+    tasks = [shared_experiment.tasks[0], shared_experiment.tasks[1].model_copy(update={"optional": True})]
+    experiment = shared_experiment.model_copy(update={"tasks": tasks, "sample_weight": "row"})
+    rows = [row | {"like": ""} if number % 7 == 0 else row for number, row in enumerate(raw_rows[1])]
+    with (folder / "logs.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return experiment, prepare(experiment, [str(folder / "logs.csv")], folder / "data", quiet=True)
+
+
+def test_sample_weights_are_divided_by_their_mean_over_the_training_split(weighted):
+    """So that the unit in which logs hold weights changes neither the step nor the balance with the ranking losses."""
+    experiment, data = weighted
+    batch = next(iter(TrainingBatches(data, experiment, with_strata=True).epoch(1)))
+    numbers = batch["features"]["row"].numpy()[:512]
+    training = np.concatenate([columns["row"].numpy() for columns in split_batches(data, experiment, "train", 1000)])
+    np.testing.assert_allclose(batch["weights"], numbers / training.mean(), rtol=1e-5)
+
+
+def test_rows_without_a_label_have_strata_of_their_own(weighted):
+    experiment, data = weighted
+    arranged = strata(experiment, data.metadata)
+    assert [stratum.tag for stratum in arranged] == ["00", "01", "0x", "10", "11", "1x"]
+    for batch in TrainingBatches(data, experiment, with_strata=True).epoch(1):
+        rows = batch["features"]["row"].numpy().astype(int)
+        for tag, positions in strata_of(batch, arranged).items():
+            assert {row % 7 == 0 for row in rows[positions]} == {tag.endswith("x")}
+    counts = {"train": {"0x": 100, "1x": 100, "xx": 5, "11": 50, "10": 50}}
+    kept = [stratum.tag for stratum in strata(experiment, data.metadata.model_copy(update={"counts": counts}))]
+    assert kept == ["0x", "10", "11", "1x"], "a row without any label is compared with none"
+
+
+def test_draws_of_a_batch_estimate_eq_4(prepared, shared_experiment):
+    """Common strata are the natural rows, fewer or more than there are draws: over many batches the mean is Eq. 4's value."""
+    experiment = with_training(shared_experiment, batch_size=300, strata_batch_size=6)
+    arranged = strata(experiment, prepared.metadata)
+    assert {stratum.appended for stratum in arranged} == {False, True}
+    columns = concat_rows(list(split_batches(prepared, experiment, "train", 1000)))
+    labels, numbers = label_matrix(experiment, columns).numpy(), columns["row"].numpy().astype(int)
+    scores = dict(zip(numbers, np.random.default_rng(0).normal(size=len(numbers)).astype(np.float32), strict=True))
+    values = np.array([scores[number] for number in numbers])
+
+    def term(above, below):
+        return np.log1p(np.exp(values[below][None, :] - values[above][:, None])).mean()
+
+    finish, like = (labels == 1).T
+    exact = term(finish, ~finish) + term(finish & like, finish & ~like) + term(~finish & like, ~finish & ~like)
+    weights = pair_weights(["finish", "like"], "finish", ["like"], prepared.metadata.counts["train"], 1.0, 1.0)
+    pairs = ranked_pairs(weights, [stratum.draws for stratum in arranged])
+    batches = TrainingBatches(prepared, experiment, with_strata=True)
+    estimates = []
+    for epoch in range(20):
+        for batch in batches.epoch(epoch):
+            rows = batch["features"]["row"].numpy().astype(int)[batch["strata"].numpy()]
+            estimates.append(float(augmented_ranking_loss(np.array([scores[row] for row in rows], np.float32), pairs)))
+    assert abs(np.mean(estimates) - exact) < 3 * np.std(estimates) / np.sqrt(len(estimates))

@@ -1,6 +1,8 @@
 """Which cells a comparison trains, what it takes over from before, what it chooses and what it makes of the numbers."""
 
+import io
 import json
+import logging
 import subprocess
 import sys
 
@@ -15,8 +17,10 @@ from tf_crossdistil.evaluation.comparison_table import Figures, comparison_docum
 from tf_crossdistil.evaluation.evaluate import evaluate
 from tf_crossdistil.evaluation.settings import grid
 from tf_crossdistil.models.run import Run
+from tf_crossdistil.training.trainer import _check_finite
 
 SMALL = ["training.epochs=1", "training.batch_size=2048", "model.experts.levels=1"]
+DIVERGED = "the loss 'loss' became nan in epoch 1; smaller learning rates may mend it"
 RATES = "training.learning_rate=0.001,1e-2"
 
 
@@ -26,6 +30,7 @@ class FakeRun:
     def __init__(self, monkeypatch):
         self.trained: list[tuple[str, float, int]] = []
         self.diverge: set[tuple[str, float, int]] = set()
+        self.fail: dict[tuple[str, float, int], Exception] = {}
         self.interrupt: tuple[str, float, int] | None = None
         monkeypatch.setattr(cells, "train", self._train)
         monkeypatch.setattr(cells, "evaluate", self._evaluate)
@@ -35,9 +40,12 @@ class FakeRun:
         training = experiment.training
         name = (experiment.method_name, training.learning_rate, training.seed)
         self.trained.append(name)
-        if name in self.diverge:
-            raise CrossDistilError("the loss became nan")
+        logging.getLogger("some.module").warning("thin strata")
         run = Run.open(directory) if resume else Run.create(directory, experiment, data)
+        if name in self.diverge:
+            _check_finite({"loss": float("nan")}, 1)
+        if name in self.fail:
+            raise self.fail[name]
         # PLE is best with the second rate, every other method with the first.
         best = training.learning_rate == (0.01 if name[0] == "ple" else 0.001)
         value = 0.6 if best else 0.5
@@ -51,7 +59,7 @@ class FakeRun:
     def _evaluate(self, run, data, split):
         method, seed = run.experiment.method_name, run.experiment.training.seed
         auc = {"ple": 0.7, "taug": 0.72, "mmoe": 0.6}[method] + 0.01 * seed * (1 if method == "taug" else 2)
-        metrics = {"auc": auc, "multi_auc": 0.5, "log_loss": None, "interval": {"low": 1}}
+        metrics = {"rows": 9, "auc": auc, "multi_auc": 0.5, "log_loss": None, "interval": {"low": 1}}
         return type("Result", (), {"summary": {"split": split, "rows": 9, "tasks": {"finish": metrics}, "teachers": {}}})
 
 
@@ -62,9 +70,9 @@ def fake(monkeypatch):
 
 @pytest.fixture
 def run(config_file, prepared, tmp_path, quiet_console):
-    def run(methods, seeds, tune=(), split="test", overrides=SMALL):
+    def run(methods, seeds, tune=(), split="test", overrides=SMALL, console=quiet_console):
         settings = grid(config_file, overrides, list(tune))
-        return compare(settings, methods, seeds, prepared, tmp_path / "out", split, quiet_console)
+        return compare(settings, methods, seeds, prepared, tmp_path / "out", split, console)
 
     return run
 
@@ -131,7 +139,8 @@ def test_a_failing_cell_does_not_end_the_comparison(fake, run):
     comparison = run(["ple", "taug"], [0, 1])
     assert [(result.method, result.seed) for result in comparison.results] == [("ple", 0), ("ple", 1), ("taug", 1)]
     document = comparison_document(Figures.of(comparison))
-    assert document["failures"] == [{"method": "taug", "seed": 0, "set": {}, "error": "the loss became nan"}]
+    assert document["failures"] == [{"method": "taug", "seed": 0, "set": {}, "error": DIVERGED}]
+    assert comparison.missing == [("taug", 0)]
     # Only seed 1 has both: 0.73 - 0.72.
     difference = document["differences"]["taug"]["finish"]["auc"]
     assert difference == {"seeds": 1, "mean": pytest.approx(0.01), "deviation": None, "interval": None, "positive": 1}
@@ -146,7 +155,136 @@ def test_a_setting_that_fails_is_not_chosen_and_a_method_without_setting_is_left
         ("ple", 0.001),
     ]
     assert [(failure.method, failure.seed) for failure in comparison.failures] == [("ple", 0), *[("taug", 0)] * 2, ("taug", 1)]
+    assert comparison.missing == [("taug", 0), ("taug", 1)]
     assert "n/a" in printed(comparison)
+
+
+def keys(comparison):
+    return [(result.method, result.seed) for result in comparison.results]
+
+
+@pytest.mark.parametrize("error", [ValueError("wrong\nrank"), MemoryError(), CrossDistilError("the disk is full")])
+def test_whatever_fails_in_a_cell_is_kept_and_tried_again_by_the_next_call(fake, run, error):
+    fake.fail[("ple", 0.001, 0)] = error
+    screen = io.StringIO()
+    comparison = run(["ple", "taug"], [0, 1], console=Console(file=screen))
+    assert keys(comparison) == [("ple", 1), ("taug", 0), ("taug", 1)]
+    message = str(error) if isinstance(error, CrossDistilError) else f"{type(error).__name__}: {error}"
+    assert [failure.error for failure in comparison.failures] == [message]
+    assert f"1/4 ple seed 0: failed: {' '.join(message.split())}\n" in screen.getvalue()
+    fake.fail.clear()
+    assert run(["ple"], [0]).missing == []
+    assert fake.trained.count(("ple", 0.001, 0)) == 2
+
+
+def test_later_calls_add_to_the_results_of_earlier_ones(fake, run):
+    run(["taug"], [2, 0])
+    comparison = run(["mmoe"], [5])
+    assert keys(comparison) == [("mmoe", 5), ("taug", 0), ("taug", 2)]
+    assert comparison.methods == ["mmoe", "taug"]
+    comparison = run(["taug"], [1])
+    assert keys(comparison) == [("taug", 1), ("taug", 0), ("taug", 2), ("mmoe", 5)]
+    document = comparison_document(Figures.of(comparison))
+    assert document["methods"]["taug"]["tasks"]["finish"]["auc"]["seeds"] == 3 and "mmoe" in document["methods"]
+    assert len(fake.trained) == 4
+    # Other splits are measured one by one.
+    assert keys(run(["mmoe"], [5], split="validation")) == [("mmoe", 5)]
+
+
+def test_cells_of_another_configuration_other_data_or_damaged_ones_are_not_among_the_results(fake, run, prepared, tmp_path):
+    run(["ple", "taug"], [0, 1])
+    kept = tmp_path / "out/cells/ple/default/seed=0/data/metadata.json"
+    kept.write_text(kept.read_text().replace(prepared.metadata.run, "0123456789ab"))
+    (tmp_path / "out/cells/ple/default/seed=1/test.json").write_text("{")
+    screen = io.StringIO()
+    assert keys(run(["taug"], [0], console=Console(file=screen))) == [("taug", 0), ("taug", 1)]
+    assert "2 finished cells in" in screen.getvalue()
+    assert keys(run(["mmoe"], [0], overrides=[*SMALL, "training.epochs=5"])) == [("mmoe", 0)]
+
+
+def test_calls_with_other_seeds_or_methods_keep_the_tuned_choice(fake, run):
+    first = run(["ple"], [5], [RATES])
+    comparison = run(["ple"], [3, 4], [RATES])
+    assert fake.trained == [("ple", 0.001, 5), ("ple", 0.01, 5), ("ple", 0.01, 3), ("ple", 0.01, 4)]
+    assert keys(comparison) == [("ple", 3), ("ple", 4), ("ple", 5)]
+    assert {result.setting.values["training.learning_rate"] for result in comparison.results} == {0.01}
+    # Other methods may be tuned by other keys, or not at all.
+    for tune in (["model.dropout=0.2,0.3"], []):
+        other = run(["mmoe"], [3], tune)
+        assert keys(other) == [("mmoe", 3), ("ple", 3), ("ple", 4), ("ple", 5)]
+        documents = [comparison_document(Figures.of(found)) for found in (first, other)]
+        assert documents[0]["grids"]["ple"] == documents[1]["grids"]["ple"] and len(documents[0]["grids"]["ple"]) == 2
+        assert documents[1]["methods"]["ple"]["set"] == {"training.learning_rate": 0.01}
+
+
+def test_a_wider_grid_chooses_anew_with_the_same_seed(fake, run):
+    run(["taug"], [1], ["training.learning_rate=0.003,0.01"])
+    comparison = run(["taug"], [2], ["training.learning_rate=0.003,0.01,0.001"])
+    assert fake.trained[2:] == [("taug", 0.001, 1), ("taug", 0.001, 2)]
+    assert keys(comparison) == [("taug", 2), ("taug", 1)]
+    assert {result.setting.values["training.learning_rate"] for result in comparison.results} == {0.001}
+
+
+def test_a_diverged_value_leaves_nothing_missing_and_is_not_trained_again(fake, run):
+    fake.diverge = {("ple", 0.001, 0)}
+    for _ in range(2):
+        comparison = run(["ple"], [0, 1], [RATES])
+        assert [failure.error for failure in comparison.failures] == [DIVERGED]
+        assert comparison.missing == [] and keys(comparison) == [("ple", 0), ("ple", 1)]
+    assert fake.trained == [("ple", 0.001, 0), ("ple", 0.01, 0), ("ple", 0.01, 1)]
+
+
+def test_a_diverged_cell_is_trained_with_another_configuration(fake, run):
+    fake.diverge = {("ple", 0.001, 0)}
+    assert run(["ple"], [0]).missing == [("ple", 0)]
+    assert run(["ple"], [0], overrides=[*SMALL, "training.learning_rate=0.01"]).missing == []
+
+
+def test_a_resumed_training_that_diverges_is_not_begun_anew(fake, run):
+    fake.interrupt = ("ple", 0.001, 0)
+    with pytest.raises(KeyboardInterrupt):
+        run(["ple"], [0])
+    fake.interrupt, fake.diverge = None, {("ple", 0.001, 0)}
+    assert run(["ple"], [0]).missing == [("ple", 0)]
+    assert len(fake.trained) == 2
+
+
+def test_an_interruption_says_what_is_kept(fake, run):
+    fake.interrupt, screen = ("ple", 0.001, 1), io.StringIO()
+    with pytest.raises(KeyboardInterrupt):
+        run(["ple"], [0, 1], console=Console(file=screen))
+    last = screen.getvalue().splitlines()[-1]
+    assert last.startswith("1 finished cell and the finished epochs of the last one are kept in") and "the same command" in last
+
+
+@pytest.mark.parametrize(
+    ("methods", "overrides", "fault"),
+    [
+        (["ple", "kd_cross_task"], ["distillation.auxiliary={like: []}"], "'like' has none"),
+        (["ple", "taug"], ["model.backbone=pel"], "did you mean 'ple'"),
+        (["ple"], ["training.loss=no.such.module:loss"], "cannot be imported"),
+        (["ple"], ["distillation.calibration=plat"], "did you mean 'platt'"),
+        (["ple", "none"], [], "instead of 'none', name the backbone .*single, .*ple"),
+    ],
+)
+def test_what_cannot_be_trained_is_told_before_anything_is(fake, run, tmp_path, methods, overrides, fault):
+    with pytest.raises(UsageError, match=fault):
+        run(methods, [0], overrides=[*SMALL, *overrides])
+    assert fake.trained == [] and not (tmp_path / "out").exists()
+
+
+def test_each_warning_is_shown_once_a_comparison(fake, run, caplog):
+    for trainings in (3, 5):
+        caplog.clear()
+        run(["ple"], range(trainings))
+        assert [record.message for record in caplog.records if record.name == "some.module"] == ["thin strata"]
+    logging.getLogger("some.module").warning("thin strata")
+    assert len(caplog.records) == 2
+
+
+def test_rows_are_no_metric(fake, run):
+    metrics = comparison_document(Figures.of(run(["ple"], [0])))["methods"]["ple"]["tasks"]["finish"]
+    assert set(metrics) == {"auc", "multi_auc", "log_loss"}
 
 
 def test_another_configuration_or_other_data_needs_another_folder(fake, run, prepared, tmp_path):

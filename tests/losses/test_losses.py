@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tf_crossdistil.errors import UsageError
 from tf_crossdistil.losses.augmented_ranking import augmented_ranking_loss, ranked_pairs
 from tf_crossdistil.losses.distillation import correct_errors, soft_label_loss
+from tf_crossdistil.losses.student_losses import find_student_loss
 from tf_crossdistil.tags import pair_weights
 
 
@@ -108,3 +110,20 @@ def test_soft_label_loss_equals_eq_6_and_gives_the_teacher_no_gradient():
     student_gradient, teacher_gradient = tape.gradient(loss, [student, teacher])
     np.testing.assert_allclose(student_gradient, (predicted - soft) / 2 / 3, rtol=1e-5)
     assert teacher_gradient is None
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("return tf.reduce_mean(logits)", "one number a row, \\[2\\] for two rows; received shape \\[\\]"),
+        ("return logits[:, None]", "received shape \\[2, 1\\]"),
+        ("return logits + labels[5]", "fails on two rows"),
+    ],
+)
+def test_own_losses_that_would_spoil_a_training_are_refused(tmp_path, monkeypatch, body, said):
+    """A scalar or a column would broadcast against the mask of missing labels."""
+    name = f"loss_{abs(hash(body))}"
+    (tmp_path / f"{name}.py").write_text(f"import tensorflow as tf\n\ndef own(labels, logits):\n    {body}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match=said):
+        find_student_loss(f"{name}:own")

@@ -124,7 +124,6 @@ def losses(p, batch, soft_labels, settings, counts, levels=1):
         soft = cross_entropy(soft_labels[:, index], natural / settings.temperature).mean()
         terms[f"{task}/distillation"] = weight * settings.alpha * soft
     drawn = {task: logits[task][batch["strata"].reshape(4, draws)] for task in teachers}
-    parity = settings.ranking_weight * draws / rows
 
     def pairs(scores, above, below):
         return softplus(scores[below][None, :] - scores[above][:, None]).mean()
@@ -141,7 +140,7 @@ def losses(p, batch, soft_labels, settings, counts, levels=1):
             for below in negative:
                 chance = of[above] / sum(of[i] for i in positive) * of[below] / sum(of[i] for i in negative)
                 value = value + chance * pairs(scores, above, below)
-        terms[task] = parity * value
+        terms[task] = settings.ranking_weight * value
     return terms
 
 

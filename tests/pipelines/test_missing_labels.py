@@ -47,7 +47,7 @@ def make_rows(count: int = 600) -> list[Row]:
     for number in range(count):
         view = rng.choice(["0", "1", "1", "1", ""])
         click = rng.choice("01") if view == "1" else rng.choice(["", "0", "1"])
-        buy = rng.choice("01") if (view, click) == ("1", "1") else rng.choice(["", "0", "1"])
+        buy = rng.choice("01") if (view, click) == ("1", "1") else rng.choice(["", "0", "1", "-1", "maybe"])
         weight = rng.choice(["0", "0.5", "1", "3"])
         part = rng.choice(["train"] * 6 + ["validation", "test"])
         row = {"row": str(number), "user": f"u{number % 7}", "part": part, "importance": weight}
@@ -60,7 +60,7 @@ def spoil(rows: list[Row]) -> dict[int, str]:
     changes = [
         ({"view": "1", "click": "1", "buy": ""}, "label_missing"),
         ({"view": "1", "click": ""}, "label_missing"),
-        ({"view": "0", "click": "0", "buy": "maybe"}, "label_not_binary"),
+        ({"view": "1", "click": "1", "buy": "maybe"}, "label_not_binary"),
         ({"view": "yes"}, "label_not_binary"),
         ({"importance": ""}, "not_a_number"),
         ({"importance": "inf"}, "not_a_number"),
@@ -206,7 +206,8 @@ def test_an_increment_takes_the_mean_weight_over_and_needs_no_labels(
     ids=["no weight", "no label", "one label of a condition", "one label"],
 )
 def test_what_cannot_be_learnt_is_one_sentence(experiment: Make, tmp_path: Path, change: Row, words: str) -> None:
-    complete = [{name: value or "0" for name, value in row.items()} | {"part": "train"} for row in make_rows(60)]
+    odd = dict.fromkeys(["", "-1", "maybe"], "0")
+    complete = [{name: odd.get(value, value) for name, value in row.items()} | {"part": "train"} for row in make_rows(60)]
     rows = [row | change for row in complete]
     with pytest.raises(CrossDistilError) as raised:
         prepare(experiment(**SECTIONS), [write(tmp_path / "logs.csv", rows)], tmp_path / "out", quiet=True)

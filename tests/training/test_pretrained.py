@@ -91,6 +91,36 @@ def test_without_values_row_n_is_id_n_block_by_block(tmp_path, monkeypatch, orde
     assert lines[2] == "feature 'tags': 5 of 5 ids start pretrained"
 
 
+SOME = [*VOCABULARY, ""]
+
+
+@pytest.mark.parametrize(
+    ("values", "frozen", "warning"),
+    [
+        (SOME[:3], True, "; warning: 4 stay at random, frozen by 'trainable: false'; check that 'values'"),
+        (SOME[:4], True, None),
+        (SOME[:1], False, None),
+    ],
+)
+def test_few_pretrained_ids_are_a_warning(tmp_path, values, frozen, warning):
+    vectors = GENERATOR.normal(size=(len(values), 3))
+    feature = {"pretrained": write(tmp_path, vectors, values) | {"trainable": not frozen}}
+    model, experiment = small_model(**experiment_with({"user": feature}))
+    (line,) = assign_pretrained(model.network, experiment, data_in(tmp_path))
+    start = f"feature 'user': {len(values)} of 7 ids start pretrained"
+    assert line.startswith(start + (warning or ""))
+    assert warning or line == start
+
+
+@pytest.mark.parametrize(("buckets", "warns"), [(10, False), (11, True)])
+def test_fewer_than_a_tenth_of_a_trained_table_is_a_warning(tmp_path, buckets, warns):
+    author = {"name": "author", "kind": "hashed", "buckets": buckets, "dim": 2}
+    pretrained = write(tmp_path, np.ones((1, 2)), ["someone"])
+    model, experiment = small_model(features=[author | {"pretrained": pretrained}])
+    (line,) = assign_pretrained(model.network, experiment, data_in(tmp_path))
+    assert ("warning: 10 start at random" in line) == warns
+
+
 def test_a_frozen_table_is_read_and_never_trained(tmp_path):
     vectors = GENERATOR.normal(size=(USERS, 3)).astype(np.float32)
     frozen = write(tmp_path, vectors) | {"trainable": False}
@@ -147,10 +177,11 @@ def npz(**arrays):
 GOOD = np.ones((2, 3), np.float32)
 NOT_FINITE = np.array([[0, 1, 2], [3, np.nan, 5]], np.float32)
 FAULTS = {
-    "pickled": (npy(np.array([{}, {}], object)), "u1\n7\n", "is no NumPy array of numbers"),
-    "text": (b"1 2 3\n4 5 6\n", "u1\n7\n", "is no NumPy array of numbers"),
-    "empty": (b"", "u1\n7\n", "is no NumPy array of numbers"),
-    "cut": (npy(GOOD)[:-4], "u1\n7\n", "is no NumPy array of numbers"),
+    "pickled": (npy(np.array([{}, {}], object)), "u1\n7\n", "must be one NumPy array of numbers.*cannot be read"),
+    "text": (b"hi\n", "u1\n7\n", r"must be one NumPy array of numbers \(.npy\).*received a file that starts with b'hi"),
+    "empty": (b"", "u1\n7\n", "must be one NumPy array of numbers.*received a file that starts with b''"),
+    "cut": (npy(GOOD)[:-4], "u1\n7\n", "must be one NumPy array of numbers.*cannot be read"),
+    "broken archive": (b"PK\x03\x04 broken", "u1\n7\n", "must be one NumPy array of numbers"),
     "several": (npz(a=GOOD), "u1\n7\n", r"must be one NumPy array.*several arrays \(.npz\)"),
     "strings": (npy(np.array([["a"] * 3] * 2)), "u1\n7\n", "must be one NumPy array of numbers.*received <U1"),
     "booleans": (npy(GOOD > 0), "u1\n7\n", "received bool"),
@@ -179,6 +210,7 @@ def test_files_that_do_not_fit(tmp_path, file, values, message):
         check_pretrained(experiment, data_in(tmp_path))
     assert str(raised.value).startswith("features.user.pretrained: ")
     assert "\n" not in str(raised.value)
+    assert "pickle" not in str(raised.value)
 
 
 def test_ids_need_a_row_each(tmp_path):

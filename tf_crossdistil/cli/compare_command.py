@@ -56,7 +56,7 @@ def compare(
     for part in comparison_tables(figures):
         # A file or a pipe has room for long names.
         screen.print(part, width=None if screen.is_terminal else _WIDE)
-    if comparison.failures:
+    if comparison.missing:
         raise typer.Exit(1)
 
 

@@ -30,8 +30,8 @@ class Distillation(Section):
     """The method and its numbers (DESIGN names follow the paper).
 
     `alpha` mixes hard and soft labels (Eq. 7), `beta1` and `beta2` weigh the finer order (Eq. 4), `margin` is m of the error
-    correction (Eq. 10), `temperature` is tau (Eq. 6). `ranking_weight` is the pull of one stratum row on the parameters,
-    relative to a row of the natural batch, so that it keeps its meaning when batch or stratum sizes change.
+    correction (Eq. 10), `temperature` is tau (Eq. 6). `ranking_weight` scales Eq. 4 beside the students' losses; both are
+    means, so that it keeps its meaning when batch or stratum sizes change.
     `calibration`: how teachers' logits become those of probabilities (Eq. 8). `auxiliary`: for each target task, the ordered
     tasks whose labels refine its order; default all others.
     """
@@ -43,7 +43,7 @@ class Distillation(Section):
     beta2: float = Field(1.0, ge=0)
     margin: float = 0.0
     temperature: float = Field(1.0, gt=0)
-    ranking_weight: float = Field(1.0, ge=0)
+    ranking_weight: float = Field(0.004, ge=0)
     auxiliary: dict[str, list[str]] = {}
 
 

@@ -10,7 +10,7 @@ from tf_crossdistil.schema import PreparedData
 
 
 def evaluation_batches(data: PreparedData, experiment: Experiment, split: str, batch_size: int = 8192) -> tf.data.Dataset:
-    """A whole split once, in the manifest's order.
+    """A whole split once, in the order of `split_batches`.
 
     An element is a dict of `features`, columns `[rows]` or `[rows, longest]`; `labels` `[rows, tasks]`, NaN where one is
     missing; and, with a sample weight, `weights` `[rows]`.

@@ -18,9 +18,12 @@ def group_feature(experiment: Experiment) -> VocabularyFeature | HashedFeature |
 
 
 def group_ids(feature: VocabularyFeature | HashedFeature, metadata: Metadata, columns: Columns) -> tf.Tensor:
-    """The group `[rows]` of every row; -1 for missing and out-of-vocabulary values, which strangers share."""
+    """The group `[rows]` of every row; -1 for missing and out-of-vocabulary values, which strangers share.
+
+    The bucket of a hashed feature that missing values fall into is left out whole, with the few others that share it.
+    """
     ids = columns[feature.name]
     if isinstance(feature, HashedFeature):
-        return ids
+        return tf.where(ids == tf.strings.to_hash_bucket_fast("", feature.buckets), -tf.ones_like(ids), ids)
     known = (ids > 0) & (ids <= metadata.vocabularies[feature.vocabulary].size)
     return tf.where(known, ids, -tf.ones_like(ids))

@@ -1,5 +1,6 @@
 """A split held in memory: parsed once, however many epochs and models read it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -32,7 +33,7 @@ def fits_in_memory(data: PreparedData, experiment: Experiment, split: str) -> bo
 
 
 def load_split(data: PreparedData, experiment: Experiment, split: str) -> LoadedSplit:
-    """A split in memory, in the manifest's order within each tag; the last ones loaded are kept for the next caller."""
+    """A split in memory, in the order of `split_batches`; the last ones loaded are kept for the next caller."""
     key = _Key(data.directory, data.metadata.run, experiment.schema_hash(), split)
     return _load(_Request(key, data, experiment))
 
@@ -75,3 +76,10 @@ def load_tag(data: PreparedData, experiment: Experiment, split: str, tag: str) -
     """All rows of a split that have a tag."""
     records = serialized_records(data.record_files(split, tag)).batch(_PARSED_ROWS)
     return concat_rows(list(records.map(lambda serialized: parse_records(experiment, serialized))))
+
+
+def loaded_batches(split: LoadedSplit, batch_size: int) -> Iterator[Columns]:
+    """A loaded split once, in its order."""
+    rows = sum(count for _, count in split.tags.values())
+    for first in range(0, rows, batch_size):
+        yield {name: column[first : first + batch_size] for name, column in split.columns.items()}

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tf_crossdistil.config import SAMPLE_WEIGHT, Experiment
 from tf_crossdistil.schema import TRUTH_PREFIX, PreparedData, RecordField, record_fields
+from tf_crossdistil.tags import observed_tags
 
 Columns = dict[str, tf.Tensor]
 
@@ -59,9 +60,11 @@ def _equally_wide(columns: list[tf.Tensor]) -> list[tf.Tensor]:
 
 
 def split_batches(data: PreparedData, experiment: Experiment, split: str, batch_size: int) -> tf.data.Dataset:
-    """A whole split once, as batches of columns, in the manifest's order."""
+    """A whole split once, as batches of columns, tag by tag."""
+    tags = observed_tags(data.metadata.counts[split])
+    by_tag = [serialized_records(data.record_files(split, tag)) for tag in tags]
     return (
-        serialized_records(data.record_files(split))
+        reduce(tf.data.Dataset.concatenate, by_tag)
         .batch(batch_size)
         .map(lambda serialized: parse_records(experiment, serialized), num_parallel_calls=tf.data.AUTOTUNE)
         .prefetch(tf.data.AUTOTUNE)

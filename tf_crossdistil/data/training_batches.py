@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from tf_crossdistil.config import SAMPLE_WEIGHT, Experiment
 from tf_crossdistil.data.records import Columns, feature_columns, label_matrix
-from tf_crossdistil.data.strata import batch_rows, strata
+from tf_crossdistil.data.strata import batch_rows, strata, thin_strata
 from tf_crossdistil.data.training_rows import training_rows
-from tf_crossdistil.schema import NEARLY_EMPTY_ROWS, PreparedData
-from tf_crossdistil.tags import MISSING, all_tags, observed_tags
+from tf_crossdistil.schema import PreparedData
+from tf_crossdistil.tags import MISSING
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +36,8 @@ class TrainingBatches:
         self.batch_size = batch_rows(experiment, data.metadata)
         self.steps = math.ceil(data.rows("train") / self.batch_size)
         self._strata = strata(experiment, data.metadata) if with_strata else []
-        if with_strata:
-            _tell_thin_strata(data.metadata.counts["train"], len(experiment.tasks))
+        for warning in thin_strata(experiment, data.metadata) if with_strata else []:
+            logger.warning(warning)
         appended = [stratum.tag for stratum in self._strata if stratum.appended]
         self._rows = training_rows(data, experiment, self.batch_size, appended, experiment.training.strata_batch_size)
         weighted = experiment.sample_weight is not None
@@ -80,15 +80,3 @@ def _have_tag(labels: tf.Tensor, tag: str) -> tf.Tensor:
     columns = zip(tag, tf.unstack(labels, axis=1), strict=True)
     matches = [tf.math.is_nan(column) if digit == MISSING else column == float(digit) for digit, column in columns]
     return tf.reduce_all(tf.stack(matches), axis=0)
-
-
-def _tell_thin_strata(counts: dict[str, int], tasks: int) -> None:
-    for tag in sorted({*all_tags(tasks), *observed_tags(counts)}):
-        count = counts.get(tag, 0)
-        if count < NEARLY_EMPTY_ROWS:
-            logger.warning(
-                "training rows with label combination %s: %d; %s",
-                tag,
-                count,
-                "its draws repeat the same few rows" if count else "ranking terms that need it are left out",
-            )

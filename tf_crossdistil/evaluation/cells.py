@@ -1,12 +1,14 @@
 """A cell of a comparison: one method trained with one seed, kept on disk, so that it is never trained twice.
 
-A cell's folder is a run directory with the metrics of each measured split beside it, `test.json`, written last.
+A cell's folder is a run directory with the metrics of each measured split beside it, `test.json`, written last; or with
+`diverged.json`, where training broke down and would again.
 """
 
 import gc
 import json
 import logging
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,13 @@ from tf_crossdistil.evaluation.settings import Setting
 from tf_crossdistil.models.run import Run
 from tf_crossdistil.schema import PreparedData
 from tf_crossdistil.training.trainer import train
+
+# What the trainer says of a loss that is no longer finite.
+_DIVERGED = re.compile(r"the loss '.*' became \S+ in epoch \d+")
+
+
+class DivergedError(CrossDistilError):
+    """A loss became infinite or undefined, as it would again with the same seed."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +81,21 @@ class Cell:
         Raises:
             UsageError: it is of another configuration or other data.
         """
-        if not self._has_epochs:
+        if not self._has_epochs or self._divergence_file.is_file():
             return
-        run = Run.open(self.directory)
-        kept, given = (run.metadata.run, run.metadata.schema_hash), (data.metadata.run, data.metadata.schema_hash)
-        changed = "data" if kept != given else "configuration" if run.experiment != self.experiment else None
+        changed = self._changed(data)
         if changed is not None:
             raise UsageError(f"{self.directory} was trained with another {changed} than the one given; give another --out")
+
+    def divergence(self, data: PreparedData) -> str | None:
+        """How training with this configuration and data diverged before; None where it did not.
+
+        Raises:
+            CrossDistilError: what was kept of it is damaged.
+        """
+        if not self._divergence_file.is_file() or self._changed(data) is not None:
+            return None
+        return str(read_json(self._divergence_file)["error"])
 
     def is_finished(self, split: str) -> bool:
         """Whether the cell was trained and measured on the split."""
@@ -93,8 +110,11 @@ class Cell:
             console: where training shows its progress.
 
         Raises:
-            CrossDistilError: training or evaluation failed.
+            DivergedError: a loss became infinite or undefined, now or before.
+            CrossDistilError: training or evaluation failed in another way.
         """
+        if divergence := self.divergence(data):
+            raise DivergedError(divergence)
         logger = logging.getLogger("tensorflow")
         logger.addFilter(_is_no_retracing)
         try:
@@ -106,6 +126,14 @@ class Cell:
         finally:
             logger.removeFilter(_is_no_retracing)
             release_memory()
+        return self.kept_result(run, split)
+
+    def kept_result(self, run: Run, split: str) -> CellResult:
+        """The result of a finished cell, whose run is given.
+
+        Raises:
+            CrossDistilError: a file of it is damaged.
+        """
         history = run.history()
         return CellResult(
             method=self.method,
@@ -114,12 +142,22 @@ class Cell:
             epochs=len(history),
             seconds=round(sum(entry["seconds"] for entry in history), 3),
             validation=best_validation(history, selection_metric(self.experiment)),
-            summary=_read_json(self._summary_file(split)),
+            summary=read_json(self._summary_file(split)),
         )
 
     @property
     def _has_epochs(self) -> bool:
         return (self.directory / "history.json").is_file()
+
+    @property
+    def _divergence_file(self) -> Path:
+        return self.directory / "diverged.json"
+
+    def _changed(self, data: PreparedData) -> str | None:
+        """What the cell was trained with that is not what is given now."""
+        run = Run.open(self.directory)
+        kept, given = (run.metadata.run, run.metadata.schema_hash), (data.metadata.run, data.metadata.schema_hash)
+        return "data" if kept != given else "configuration" if run.experiment != self.experiment else None
 
     def _summary_file(self, split: str) -> Path:
         return self.directory / f"{split}.json"
@@ -127,13 +165,25 @@ class Cell:
     def _trained(self, data: PreparedData, console: Console) -> Run:
         if any(self.is_finished(split) for split in SPLITS):
             return Run.open(self.directory)
-        if self._has_epochs:
+        if self._has_epochs and not self._divergence_file.is_file():
             try:
-                return train(self.experiment, data, self.directory, console, resume=True)
+                return self._train(data, console, resume=True)
+            except DivergedError:
+                raise
             except CrossDistilError:
                 console.print(f"{self} cannot be resumed; it is trained again", highlight=False, soft_wrap=True)
         shutil.rmtree(self.directory, ignore_errors=True)
-        return train(self.experiment, data, self.directory, console)
+        return self._train(data, console)
+
+    def _train(self, data: PreparedData, console: Console, resume: bool = False) -> Run:
+        try:
+            return train(self.experiment, data, self.directory, console, resume)
+        except CrossDistilError as error:
+            if (found := _DIVERGED.match(str(error))) is None:
+                raise
+            message = f"{found[0]}; smaller learning rates may mend it"
+            write_json(self._divergence_file, {"error": message})
+            raise DivergedError(message) from error
 
 
 def _is_no_retracing(record: logging.LogRecord) -> bool:
@@ -175,7 +225,12 @@ def write_json(path: Path, content: Any) -> None:
         aside.unlink(missing_ok=True)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object that a comparison wrote.
+
+    Raises:
+        CrossDistilError: the file cannot be read, or holds none.
+    """
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -1,6 +1,7 @@
 """Methods compared over seeds, under one budget and one selection on validation data."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,18 +9,28 @@ from typing import Any
 from rich.console import Console
 
 from tf_crossdistil.backbones.registry import BACKBONES, find_backbone
-from tf_crossdistil.config import Experiment
-from tf_crossdistil.config_file import parse_config
+from tf_crossdistil.calibrators.registry import find_calibrator
 from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.evaluation.cells import Cell, CellResult, selection_metric
+from tf_crossdistil.evaluation.kept_cells import (
+    CELLS_FOLDER,
+    Choice,
+    configured,
+    kept_cells,
+    method_folder,
+    read_choice,
+    write_choice,
+)
+from tf_crossdistil.evaluation.repeated_warnings import each_warning_once
 from tf_crossdistil.evaluation.results import METRICS
 from tf_crossdistil.evaluation.settings import Setting
+from tf_crossdistil.losses.student_losses import find_student_loss
 from tf_crossdistil.metrics.summary import format_value
-from tf_crossdistil.models.methods import METHODS
+from tf_crossdistil.models.methods import METHODS, method_of
+from tf_crossdistil.models.ranking_network import check_network
 from tf_crossdistil.schema import PreparedData, check_config_matches
 from tf_crossdistil.suggest import did_you_mean
-
-CELLS_FOLDER = "cells"
+from tf_crossdistil.training.pretrained import check_pretrained
 
 
 @dataclass(frozen=True)
@@ -46,11 +57,13 @@ class Comparison:
     """What a comparison found.
 
     Attributes:
-        methods: in the order asked for.
+        methods: in the order asked for, then others that have results in the same folder.
         metric: the validation metric that chose epochs and settings.
-        results: the measured cells, method by method, each method with its chosen setting.
-        grids: every trained setting of each method, with the first seed; empty without tuning.
-        failures: the cells without a result.
+        results: all measured cells of the folder with their method's chosen setting, method by method; the seeds asked for
+            come first.
+        grids: every trained setting of each tuned method, with the seed that chose.
+        failures: the cells of this call without a result.
+        missing: the methods and seeds asked for that have no result.
     """
 
     methods: list[str]
@@ -58,6 +71,7 @@ class Comparison:
     results: list[CellResult]
     grids: dict[str, list[CellResult]]
     failures: list[Failure]
+    missing: list[tuple[str, int]]
 
 
 def compare(
@@ -71,8 +85,9 @@ def compare(
 ) -> Comparison:
     """Trains every method with every seed and measures it; finished cells in `out` are taken as they are.
 
-    Where there are several settings, each method is trained with all of them and the first seed, and goes on with the one
-    that is best on validation data.
+    Where there are several settings, each method is trained with all of them and one seed, and goes on with the one that is
+    best on validation data. That seed is the first given when the method is first tuned in `out`, and stays the same in
+    later calls, so that they choose alike.
 
     Args:
         settings: the configuration at each point of the grid, at least one.
@@ -85,7 +100,7 @@ def compare(
         console: where progress is shown.
 
     Raises:
-        UsageError: a method does not exist, settings cannot be compared, or `out` holds something else.
+        UsageError: a method does not exist or cannot be trained, settings cannot be compared, or `out` holds something else.
         CrossDistilError: the data does not fit the configuration or has no rows of the split.
     """
     metrics = {selection_metric(setting.experiment) for setting in settings}
@@ -94,37 +109,68 @@ def compare(
     for needed in ("validation", split):
         if not data.rows(needed):
             raise CrossDistilError(f"the data has no {needed} rows; check 'split' in its configuration")
+    _check_trainable(settings, methods, data)
     _check_out(out)
+    before = {method: read_choice(method_folder(out, method)) for method in methods}
+    is_tuned = len(settings) > 1
+    first_seeds = {
+        method: choice.seed if is_tuned and choice is not None and choice.seed is not None else seeds[0]
+        for method, choice in before.items()
+    }
     cells = {
         (method, number, seed): _cell(method, setting, seed, out)
         for method in methods
         for number, setting in enumerate(settings)
-        for seed in seeds
+        for seed in {*seeds, first_seeds[method]}
     }
     for cell in cells.values():
-        check_config_matches(cell.experiment, data.metadata)
         cell.check_unchanged(data)
-    total = len(methods) * (len(settings) + len(seeds) - 1)
+    total = sum(len(settings) + len({*seeds} - {first_seeds[method]}) for method in methods)
     runner = _Runner(data, split, metrics.pop(), total, console)
-    comparison = Comparison(list(methods), runner.metric, [], {}, runner.failures)
-    for method in methods:
-        tried = [runner.run(cells[method, number, seeds[0]]) for number in range(len(settings))]
-        grid = [result for result in tried if result is not None]
-        if len(settings) > 1:
-            comparison.grids[method] = grid
-        chosen = runner.best(grid) if grid else None
-        if chosen is not None:
-            comparison.results.append(chosen)
-        if len(settings) > 1 and chosen is not None:
-            console.print(f"{method}: chose {chosen.setting}", highlight=False, soft_wrap=True)
-        for seed in seeds[1:]:
-            if chosen is None and len(settings) > 1:
-                runner.skip(method, seed)
-            else:
-                setting = chosen.setting if chosen is not None else settings[0]
-                result = runner.run(cells[method, settings.index(setting), seed])
-                comparison.results.extend([] if result is None else [result])
-    return comparison
+    grids: dict[str, list[CellResult]] = {}
+    with each_warning_once(), _told_what_is_kept(out, split, console):
+        for method in methods:
+            first, choice = first_seeds[method], before[method]
+            tried = [runner.run(cells[method, number, first]) for number in range(len(settings))]
+            grid = [result for result in tried if result is not None]
+            further = [seed for seed in seeds if seed != first]
+            if is_tuned:
+                grids[method] = grid
+            if is_tuned and not grid:
+                for seed in further:
+                    runner.skip(method, seed)
+                continue
+            chosen = runner.best(grid).setting if is_tuned else settings[0]
+            if is_tuned:
+                console.print(f"{method}: chose {chosen}", highlight=False, soft_wrap=True)
+            tuned_with = first if is_tuned else None if choice is None else choice.seed
+            now = Choice(chosen.values, tuned_with)
+            if now != choice:
+                write_choice(method_folder(out, method), now)
+            for seed in further:
+                runner.run(cells[method, settings.index(chosen), seed])
+    kept = kept_cells(out, settings[0], split, data)
+    if kept.others:
+        console.print(
+            f"{kept.others} finished cells in {out} are left out: they are of another configuration or other data, or damaged",
+            highlight=False,
+            soft_wrap=True,
+        )
+    names = [*methods, *sorted({method for method, _ in kept.results} - {*methods})]
+    order = {seed: place for place, seed in enumerate(seeds)}
+    return Comparison(
+        methods=names,
+        metric=runner.metric,
+        results=[
+            kept.results[key]
+            for key in sorted(kept.results, key=lambda key: (names.index(key[0]), order.get(key[1], len(order)), key[1]))
+        ],
+        grids={
+            name: grids[name] if name in grids else kept.grids[name] for name in names if name in grids or name in kept.grids
+        },
+        failures=runner.failures,
+        missing=[(method, seed) for method in methods for seed in seeds if (method, seed) not in kept.results],
+    )
 
 
 def check_method(name: str) -> None:
@@ -133,10 +179,31 @@ def check_method(name: str) -> None:
     Raises:
         UsageError: it is neither; the nearest name of both is given.
     """
+    if name == "none":
+        raise UsageError(
+            "--methods: instead of 'none', name the backbone that is to be trained without distillation: "
+            f"{', '.join(BACKBONES)} or your own package.module:Class"
+        )
     if ":" in name:
         find_backbone(name)
     elif name not in (known := [*BACKBONES, *(method for method in METHODS if method != "none")]):
         raise UsageError(f"--methods: there is no '{name}'; {did_you_mean(name, known)}")
+
+
+def _check_trainable(settings: Sequence[Setting], methods: Sequence[str], data: PreparedData) -> None:
+    """Refuses whatever could only fail later."""
+    for method in methods:
+        check_method(method)
+    for setting in settings:
+        check_config_matches(setting.experiment, data.metadata)
+        find_calibrator(setting.experiment.distillation.calibration)
+        find_student_loss(setting.experiment.training.loss)
+        for method in methods:
+            experiment = configured(setting.experiment, method, setting.experiment.training.seed)
+            check_network(experiment, data.metadata)
+            method_of(experiment)
+    # It reads whole files, which no setting can change.
+    check_pretrained(settings[0].experiment, data)
 
 
 def _check_out(out: Path) -> None:
@@ -149,22 +216,24 @@ def _check_out(out: Path) -> None:
 
 
 def _cell(method: str, setting: Setting, seed: int, out: Path) -> Cell:
-    directory = out / CELLS_FOLDER / method.replace(":", ".") / setting.folder / f"seed={seed}"
-    return Cell(method, seed, setting, _configured(setting.experiment, method, seed), directory)
+    directory = method_folder(out, method) / setting.folder / f"seed={seed}"
+    return Cell(method, seed, setting, configured(setting.experiment, method, seed), directory)
 
 
-def _configured(experiment: Experiment, method: str, seed: int) -> Experiment:
-    """The experiment with this method and seed."""
-    check_method(method)
-    content = experiment.model_dump(mode="json")
-    if method in METHODS:
-        find_backbone(experiment.model.backbone)
-        content["distillation"]["method"] = method
-    else:
-        content["distillation"]["method"] = "none"
-        content["model"]["backbone"] = method
-    content["training"]["seed"] = seed
-    return parse_config(content, "--seeds")
+@contextmanager
+def _told_what_is_kept(out: Path, split: str, console: Console) -> Iterator[None]:
+    """After Ctrl-C, says what the next call goes on with."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        finished = len(list((out / CELLS_FOLDER).glob(f"*/*/seed=*/{split}.json")))
+        console.print(
+            f"{finished} finished cell{'s' * (finished != 1)} and the finished epochs of the last one are kept in {out}; "
+            "the same command goes on from there",
+            highlight=False,
+            soft_wrap=True,
+        )
+        raise
 
 
 class _Runner:
@@ -182,8 +251,10 @@ class _Runner:
         kept = " (kept)" if cell.is_finished(self._split) else ""
         try:
             result = cell.result(self._data, self._split, self._training)
-        except CrossDistilError as error:
-            self._fail(Failure(cell.method, cell.seed, cell.setting, str(error)))
+        except Exception as error:
+            # The user's own code may fail in any way; other cells need not.
+            message = str(error) if isinstance(error, CrossDistilError) else f"{type(error).__name__}: {error}"
+            self._fail(Failure(cell.method, cell.seed, cell.setting, message))
             return None
         self._tell(
             f"{cell}: validation {self.metric} {format_value(result.validation)}, "
@@ -193,7 +264,7 @@ class _Runner:
 
     def skip(self, method: str, seed: int) -> None:
         """Leaves a cell out, since no setting could be trained."""
-        self._fail(Failure(method, seed, None, "no setting could be trained with the first seed"))
+        self._fail(Failure(method, seed, None, "no setting could be trained"))
 
     def best(self, grid: Sequence[CellResult]) -> CellResult:
         """The best on validation data, the first of equals; one without a value only where none has one."""
@@ -202,7 +273,7 @@ class _Runner:
 
     def _fail(self, failure: Failure) -> None:
         self.failures.append(failure)
-        self._tell(f"{failure}: failed: {failure.error}")
+        self._tell(f"{failure}: failed: {' '.join(failure.error.split())}")
 
     def _tell(self, line: str) -> None:
         self._number += 1

@@ -39,11 +39,11 @@ class Figures:
         values: dict[str, dict[str, dict[str, _BySeed]]] = {method: {} for method in comparison.methods}
         for result in comparison.results:
             for task, metrics in result.summary["tasks"].items():
-                for metric, value in metrics.items():
+                # A summary holds more than metrics, such as the number of rows.
+                for metric in (metric for metric in metrics if metric in METRICS):
                     by_seed = values[result.method].setdefault(task, {}).setdefault(metric, {})
-                    # A summary may hold more than numbers, such as intervals.
-                    if isinstance(value, int | float):
-                        by_seed[result.seed] = value
+                    if metrics[metric] is not None:
+                        by_seed[result.seed] = metrics[metric]
         baseline = _BASELINE if _BASELINE in comparison.methods else comparison.methods[0]
         return cls(comparison, baseline, values)
 

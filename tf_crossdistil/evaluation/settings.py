@@ -60,7 +60,7 @@ def grid(config: Path, overrides: list[str], tune: list[str]) -> list[Setting]:
     for texts in itertools.product(*(values for _, values in axes)):
         chosen = [f"{key}={text}" for key, text in zip(keys, texts, strict=True)]
         experiment = load_config(config, [*overrides, *chosen])
-        setting = Setting({key: _value(experiment, key) for key in keys}, experiment)
+        setting = Setting({key: value_at(experiment, key) for key in keys}, experiment)
         # Written differently, values may still be the same, such as 0.001 and 1e-3.
         if setting in settings:
             raise UsageError(f"--tune has the same values twice: {setting}")
@@ -80,9 +80,9 @@ def _axis(text: str) -> tuple[str, list[str]]:
     return key, [yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("...\n").strip() for value in values]
 
 
-def _value(experiment: Experiment, key: str) -> Any:
-    """The value that the validated configuration has at a key."""
+def value_at(experiment: Experiment, key: str) -> Any:
+    """The value that the validated configuration has at a key; None where its section is not there."""
     value: Any = experiment.model_dump(mode="json")
     for part in key.split("."):
-        value = value[part]
+        value = value.get(part) if isinstance(value, dict) else None
     return value

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from tf_crossdistil.errors import UsageError
 from tf_crossdistil.plugins import find_plugin
 
 StudentLoss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -21,6 +22,14 @@ def find_student_loss(name: str) -> StudentLoss:
     """The loss of that name, or the user's own function `(labels, logits)`, all `[rows]`, as `package.module:function`.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or it fails, or gives something else than one number a row.
     """
-    return find_plugin("training.loss", name, STUDENT_LOSSES)
+    loss = find_plugin("training.loss", name, STUDENT_LOSSES)
+    try:
+        shape = tuple(tf.convert_to_tensor(loss(tf.constant([0.0, 1.0]), tf.constant([0.5, -0.5]))).shape)
+    except Exception as error:
+        # The user's own code may fail in any way.
+        raise UsageError(f"training.loss: '{name}' fails on two rows: {type(error).__name__}: {error}") from error
+    if shape != (2,):
+        raise UsageError(f"training.loss: '{name}' must give one number a row, [2] for two rows; received shape {list(shape)}")
+    return loss

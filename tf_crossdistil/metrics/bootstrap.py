@@ -11,6 +11,7 @@ from tf_crossdistil.metrics.predictions import Predictions
 from tf_crossdistil.metrics.summary import scores_by_role
 
 _QUANTILES = (0.025, 0.975)
+_BIASED = {"ece"}
 
 
 def bootstrap_intervals(
@@ -29,8 +30,9 @@ def bootstrap_intervals(
         progress: called with the number of further resamples after each.
 
     Returns:
-        `{"tasks": {task: {metric: [low, high]}}, "teachers": ...}`; None for a metric that no resample defines. Resamples that
-        lack a class are left out.
+        `{"tasks": {task: {metric: [low, high]}}, "teachers": ...}`; None for a metric that no resample defines, and for ECE,
+        whose sum of absolute differences is larger in every resample than in the rows. Resamples that lack a class are left
+        out.
     """
     scores = scores_by_role(experiment, predictions)
     clusters = _clusters(predictions)
@@ -48,7 +50,8 @@ def bootstrap_intervals(
     return {
         role: {
             task: {
-                metric: _interval([resample[role][task][metric] for resample in measured]) for metric in measured[0][role][task]
+                metric: None if metric in _BIASED else _interval([resample[role][task][metric] for resample in measured])
+                for metric in measured[0][role][task]
             }
             for task in tasks
         }

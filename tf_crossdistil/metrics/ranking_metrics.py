@@ -89,12 +89,13 @@ class _ClassesOfTask:
         labelled = ~np.isnan(labels[:, tasks.index(order[0])])
         kept = np.unique(label_classes(labels[labelled], tasks, order))
         self.above = class_order(len(order), kept)
-        self._numbers = np.full(3 ** len(order), -1, np.int32)
-        self._numbers[kept] = np.arange(kept.size)
+        self._kept = kept
         self._columns = [tasks.index(name) for name in order]
 
     def of(self, labels: tf.Tensor) -> tf.Tensor:
         """The number of each row's class in `above`, `[rows]`, -1 for none; as `tags.tag_codes` counts."""
-        digits = tf.gather(tf.where(tf.math.is_nan(labels), 2.0, labels), self._columns, axis=1)
-        places = 3.0 ** np.arange(len(self._columns))[::-1]
-        return tf.gather(self._numbers, tf.cast(tf.linalg.matvec(digits, tf.constant(places, tf.float32)), tf.int32))
+        digits = tf.cast(tf.where(tf.math.is_nan(labels), 2.0, labels), tf.int64)
+        places = 3 ** np.arange(len(self._columns), dtype=np.int64)[::-1]
+        codes = tf.reduce_sum(tf.gather(digits, self._columns, axis=1) * places, axis=1)
+        position = tf.minimum(tf.searchsorted(self._kept, codes), len(self._kept) - 1)
+        return tf.where(tf.gather(self._kept, position) == codes, position, -1)

@@ -67,7 +67,7 @@ class TaskScores:
         wins, totals = self._ranked.wins(weights)
         # The AUC sees classes by their own label only, and wins of classes add up.
         by_label = np.eye(2)[self._label_of_class]
-        return {
-            "auc": win_rate(by_label.T @ wins @ by_label, totals @ by_label, POSITIVE_ABOVE_NEGATIVE),
-            "multi_auc": win_rate(wins, totals, self._above),
-        }
+        auc = win_rate(by_label.T @ wins @ by_label, totals @ by_label, POSITIVE_ABOVE_NEGATIVE)
+        # The order among rows of one label alone says nothing of the task.
+        multi_auc = float("nan") if np.isnan(auc) else win_rate(wins, totals, self._above)
+        return {"auc": auc, "multi_auc": multi_auc}

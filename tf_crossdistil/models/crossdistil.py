@@ -11,15 +11,14 @@ from tf_crossdistil.calibrators.registry import find_calibrator
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.data.groups import group_feature, group_ids
 from tf_crossdistil.data.records import Columns, column_signature, feature_columns
-from tf_crossdistil.data.strata import batch_rows, strata
-from tf_crossdistil.errors import UsageError
+from tf_crossdistil.data.strata import strata
 from tf_crossdistil.losses.augmented_ranking import augmented_ranking_loss, ranked_pairs
 from tf_crossdistil.losses.distillation import correct_errors, soft_label_loss
 from tf_crossdistil.losses.student_losses import cross_entropy, find_student_loss
 from tf_crossdistil.metrics.ranking_metrics import RankingMetrics
 from tf_crossdistil.models.calibration import Calibration
 from tf_crossdistil.models.loss_weighting import LOSS_WEIGHTINGS
-from tf_crossdistil.models.methods import find_method
+from tf_crossdistil.models.methods import method_of
 from tf_crossdistil.models.ranking_network import RankingNetwork, teacher_name
 from tf_crossdistil.schema import Metadata
 from tf_crossdistil.tags import observed_tags, pair_weights, positive_rate
@@ -31,8 +30,7 @@ class CrossDistilModel(tfrs.models.Model):
     A step runs the network once over natural rows and strata together, updates the network on the sum of all losses, and
     updates the calibration on its own loss with the network held fixed (Algorithm 1). With T tasks the losses are, for
     task k: `(1 - alpha) CE(y, r)` and `alpha CE(sigmoid(r~ / tau), r / tau)` for the student (Eq. 7), both means over the
-    natural rows and scaled by the task's `weight`, and Eq. 4 for the teacher. A row of a rare stratum pulls as hard as
-    `ranking_weight` natural rows: the mean over draws is scaled by `strata_batch_size / batch_size`. A row without a task's
+    natural rows and scaled by the task's `weight`, and `ranking_weight` times Eq. 4 for the teacher. A row without a task's
     label counts nothing in the losses of that task's student.
 
     Args:
@@ -46,32 +44,25 @@ class CrossDistilModel(tfrs.models.Model):
     def __init__(self, experiment: Experiment, metadata: Metadata):
         super().__init__()
         self.experiment = experiment
-        self.method = find_method(experiment.distillation.method)
+        self.method = method_of(experiment)
         self._distillation = experiment.distillation
         self._tasks = experiment.task_names
         self._auxiliary = [[self._tasks.index(name) for name in experiment.auxiliary(task)] for task in self._tasks]
-        if self.method.soft_labels == "auxiliary" and not all(self._auxiliary):
-            alone = self._tasks[self._auxiliary.index([])]
-            raise UsageError(
-                f"distillation.method: {experiment.distillation.method} teaches each task by its auxiliary tasks, and "
-                f"'{alone}' has none; give it some in distillation.auxiliary, or take another method"
-            )
         self._student_loss = find_student_loss(experiment.training.loss)
         self.loss_weighting = LOSS_WEIGHTINGS[experiment.training.loss_weighting]([task.weight for task in experiment.tasks])
         self.network = RankingNetwork(experiment, metadata, self.method)
-        counts = metadata.counts.get("train", {})
+        counts = metadata.counts["train"]
         rates = [positive_rate(counts, index) for index in range(len(self._tasks))]
         calibrator = find_calibrator(experiment.distillation.calibration)(rates)
         self.calibration = Calibration(calibrator, experiment.training.calibration_learning_rate)
         beta1, beta2 = (self._distillation.beta1, self._distillation.beta2) if self.method.auxiliary_ranking else (0.0, 0.0)
-        draws = [stratum.draws for stratum in strata(experiment, metadata)]
+        # Eq. 4's pairs are many with many tasks; only a method that compares rows has them.
+        compared = strata(experiment, metadata) if self.method.teachers == "ranking" else []
+        tags, draws = [stratum.tag for stratum in compared], [stratum.draws for stratum in compared]
         self._pairs = [
-            ranked_pairs(pair_weights(self._tasks, task, experiment.auxiliary(task), counts, beta1, beta2), draws)
+            ranked_pairs(pair_weights(self._tasks, task, experiment.auxiliary(task), counts, beta1, beta2, tags), draws)
             for task in self._tasks
         ]
-        self._ranking_weight = (
-            self._distillation.ranking_weight * experiment.training.strata_batch_size / batch_rows(experiment, metadata)
-        )
         self._teacher_losses: dict[str, Callable[[dict[str, Any], tf.Tensor, int], tf.Tensor]] = {
             "ranking": self._ranking_loss,
             "labels": self._label_loss,
@@ -160,7 +151,8 @@ class CrossDistilModel(tfrs.models.Model):
         return [tf.add_n([probabilities[other] for other in others]) / len(others) for others in self._auxiliary]
 
     def _ranking_loss(self, batch: dict[str, Any], logits: tf.Tensor, index: int) -> tf.Tensor:
-        return self._ranking_weight * augmented_ranking_loss(tf.gather(logits, batch["strata"]), self._pairs[index])
+        loss = augmented_ranking_loss(tf.gather(logits, batch["strata"]), self._pairs[index])
+        return self._distillation.ranking_weight * loss
 
     def _label_loss(self, batch: dict[str, Any], logits: tf.Tensor, index: int) -> tf.Tensor:
         labels, weights = labels_and_weights(batch)

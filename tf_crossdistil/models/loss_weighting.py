@@ -27,10 +27,10 @@ class FixedWeighting(keras.layers.Layer):
 
 
 class UncertaintyWeighting(FixedWeighting):
-    """`w_k exp(-s_k) L_k + s_k / 2`, s_k = ln sigma_k^2 a variable that starts at 0 (Kendall et al., CVPR 2018, Eq. 10).
+    """`w_k (exp(-s_k) L_k + s_k / 2)`, s_k = ln sigma_k^2 a variable that starts at 0 (Kendall et al., CVPR 2018, Eq. 10).
 
-    The losses of a student, on labels and on soft labels, share s_k. Teachers' losses keep their weight, which says how hard a
-    row pulls.
+    With `w_k L_k` alone s_k would learn to undo w_k. The losses of a student, on labels and on soft labels, share s_k.
+    Teachers' losses keep their weight.
 
     Args:
         weights: w, of each task.
@@ -45,8 +45,8 @@ class UncertaintyWeighting(FixedWeighting):
         return super().call(inputs, task) * tf.exp(-self.log_variance[task])
 
     def regularisation(self) -> list[tf.Tensor]:
-        """`s_k / 2` of all tasks, without which every weight would go to 0."""
-        return [tf.reduce_sum(self.log_variance) / 2]
+        """`w_k s_k / 2` of all tasks, without which every student would weigh nothing in the end."""
+        return [tf.tensordot(self.log_variance, tf.constant(self._weights), axes=1) / 2]
 
 
 LOSS_WEIGHTINGS = {"fixed": FixedWeighting, "uncertainty": UncertaintyWeighting}

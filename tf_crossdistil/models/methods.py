@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from tf_crossdistil.plugins import find_plugin
+from tf_crossdistil.config import Experiment
+from tf_crossdistil.errors import UsageError
+from tf_crossdistil.suggest import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -46,4 +48,23 @@ def find_method(name: str) -> Method:
     Raises:
         UsageError: there is none; the nearest name is given.
     """
-    return find_plugin("distillation.method", name, METHODS)
+    if name not in METHODS:
+        raise UsageError(f"distillation.method: there is no '{name}'; {did_you_mean(name, METHODS)}")
+    return METHODS[name]
+
+
+def method_of(experiment: Experiment) -> Method:
+    """The method of a configuration.
+
+    Raises:
+        UsageError: there is none of that name, or it needs auxiliary tasks that a task does not have.
+    """
+    name = experiment.distillation.method
+    method = find_method(name)
+    alone = [task for task in experiment.task_names if not experiment.auxiliary(task)]
+    if method.soft_labels == "auxiliary" and alone:
+        raise UsageError(
+            f"distillation.method: {name} teaches each task by its auxiliary tasks, and '{alone[0]}' has none; give it some "
+            "in distillation.auxiliary, or take another method"
+        )
+    return method

@@ -1,12 +1,13 @@
 """What a model says about a whole split."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import tensorflow as tf
 
 from tf_crossdistil.config import SAMPLE_WEIGHT, Experiment
 from tf_crossdistil.data.groups import group_feature, group_ids
+from tf_crossdistil.data.loaded_split import fits_in_memory, load_split, loaded_batches
 from tf_crossdistil.data.records import Columns, column_signature, feature_columns, label_matrix, split_batches
 from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.metrics.predictions import Predictions
@@ -31,7 +32,7 @@ class SplitPredictor:
         self._predict = tf.function(self._outputs, input_signature=[column_signature(experiment)])
 
     def __call__(self, data: PreparedData, split: str, progress: Callable[[int], None] = lambda rows: None) -> Predictions:
-        """Predicts a whole split, in the manifest's order.
+        """Predicts a whole split, in the order of `split_batches`.
 
         Args:
             data: a prepared data set of the model's schema.
@@ -44,11 +45,17 @@ class SplitPredictor:
         if not data.rows(split):
             raise CrossDistilError(f"{data.directory} has no rows in split '{split}'; check 'split' in its configuration")
         batches = []
-        for columns in split_batches(data, self._experiment, split, BATCH_SIZE):
+        for columns in self._columns(data, split):
             batches.append({name: values.numpy() for name, values in self._predict(columns).items()})
             progress(len(batches[-1]["labels"]))
         arrays = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
         return Predictions(self._experiment.task_names, **arrays)
+
+    def _columns(self, data: PreparedData, split: str) -> Iterable[Columns]:
+        """The batches of a split; from memory, since validation comes back to it after every epoch."""
+        if fits_in_memory(data, self._experiment, split):
+            return loaded_batches(load_split(data, self._experiment, split), BATCH_SIZE)
+        return split_batches(data, self._experiment, split, BATCH_SIZE)
 
     def _outputs(self, columns: Columns) -> dict[str, tf.Tensor]:
         experiment = self._experiment

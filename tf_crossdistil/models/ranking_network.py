@@ -5,14 +5,15 @@ from collections.abc import Sequence
 import tensorflow as tf
 import tf_keras as keras
 
-from tf_crossdistil.backbones.registry import find_backbone
+from tf_crossdistil.backbones.checking import check_backbone
+from tf_crossdistil.backbones.registry import BACKBONES, find_backbone
 from tf_crossdistil.config import Experiment, NumericFeature
-from tf_crossdistil.data.records import Columns
+from tf_crossdistil.data.records import Columns, column_signature, feature_columns
 from tf_crossdistil.layers.feature_encoder import FeatureEncoder
 from tf_crossdistil.layers.interaction import make_interaction
 from tf_crossdistil.layers.numeric import check_numeric_transform
 from tf_crossdistil.layers.perceptron import Tower
-from tf_crossdistil.models.methods import Method
+from tf_crossdistil.models.methods import Method, method_of
 from tf_crossdistil.schema import Metadata
 
 # No task can be called so.
@@ -24,17 +25,27 @@ def teacher_name(task: str) -> str:
     return f"{task}+"
 
 
+def teacher_names(experiment: Experiment, method: Method) -> list[str]:
+    """The names of all augmented tasks; none by a method without teachers."""
+    return [teacher_name(task) for task in experiment.task_names] if method.teachers != "none" else []
+
+
 def check_network(experiment: Experiment, metadata: Metadata) -> None:
     """Refuses a configuration whose network cannot be made, before a run is started with it.
 
     Raises:
-        UsageError: the backbone, the interaction or a feature's transform does not exist or does not suit.
+        UsageError: the method, the backbone, the interaction or a feature's transform does not exist or does not suit.
     """
-    find_backbone(experiment.model.backbone)
+    settings = experiment.model
+    find_backbone(settings.backbone)
     make_interaction(experiment)
     for feature in experiment.features:
         if isinstance(feature, NumericFeature):
             check_numeric_transform(feature, metadata.numeric[feature.name])
+    teachers = teacher_names(experiment, method_of(experiment))
+    # Tests try the package's own.
+    if settings.backbone not in BACKBONES:
+        check_backbone(settings, experiment.task_names, teachers, _encoded_width(experiment, metadata))
 
 
 class RankingNetwork(keras.Model):
@@ -50,7 +61,7 @@ class RankingNetwork(keras.Model):
         super().__init__(name="ranking_network")
         settings = experiment.model
         self.students = experiment.task_names
-        self.teachers = [teacher_name(task) for task in self.students] if method.teachers != "none" else []
+        self.teachers = teacher_names(experiment, method)
         self.backbone = find_backbone(settings.backbone)(self.students, self.teachers, settings)
         owners = [EVERY_TASK] if self.backbone.shares_embeddings else [*self.students, *self.teachers]
         self.encoders = {owner: FeatureEncoder(experiment, metadata) for owner in owners}
@@ -77,3 +88,11 @@ class RankingNetwork(keras.Model):
 
     def _encode(self, owner: str, inputs: Columns) -> tf.Tensor:
         return self.interactions[owner](self.encoders[owner](inputs))
+
+
+def _encoded_width(experiment: Experiment, metadata: Metadata) -> int:
+    """How wide the rows are that the backbone gets; inside a graph no table takes memory."""
+    with tf.Graph().as_default():
+        columns = {name: tf.zeros([1] * spec.shape.rank, spec.dtype) for name, spec in column_signature(experiment).items()}
+        vectors = FeatureEncoder(experiment, metadata)(feature_columns(experiment, columns))
+        return make_interaction(experiment)(vectors).shape[1]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.lib.format import MAGIC_PREFIX, open_memmap
 from numpy.typing import NDArray
 
 from tf_crossdistil.config import Experiment, HashedFeature, Pretrained, VocabularyFeature
@@ -20,6 +21,9 @@ from tf_crossdistil.schema import PreparedData
 
 # Rows that are in memory at a time; the files themselves are only mapped.
 _BLOCK = 65_536
+# Tables of which fewer ids are pretrained look like files of other values.
+_LEAST_SHARE = 0.1
+_LEAST_FROZEN_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,15 @@ class _Table:
     vectors: NDArray[Any]
     rows: NDArray[np.int64]
     ids: NDArray[np.int64]
+    trainable: bool
+
+    def report(self, total: int) -> str:
+        """How many of all ids get a vector, with a warning where they are suspiciously few."""
+        line = f"feature '{self.feature}': {len(self.ids):,} of {total:,} ids start pretrained"
+        if len(self.ids) >= total * (_LEAST_SHARE if self.trainable else _LEAST_FROZEN_SHARE):
+            return line
+        stays = "start at random" if self.trainable else "stay at random, frozen by 'trainable: false'"
+        return f"{line}; warning: {total - len(self.ids):,} {stays}; check that 'values' are written as in the vocabulary"
 
     def blocks(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         for first in range(0, len(self.ids), _BLOCK):
@@ -55,7 +68,7 @@ def assign_pretrained(network: RankingNetwork, experiment: Experiment, data: Pre
         data: whose vocabularies say which id a value has.
 
     Returns:
-        One line a table, which says how many ids got a vector.
+        One line a table, which says how many ids got a vector, and warns where they are few.
 
     Raises:
         UsageError: a file is missing, or does not suit its feature.
@@ -66,7 +79,7 @@ def assign_pretrained(network: RankingNetwork, experiment: Experiment, data: Pre
         for ids, vectors in table.blocks():
             for variable in variables:
                 variable.scatter_update(tf.IndexedSlices(vectors, ids))
-        lines.append(f"feature '{table.feature}': {len(table.ids):,} of {variables[0].shape[0]:,} ids start pretrained")
+        lines.append(table.report(variables[0].shape[0]))
     return lines
 
 
@@ -91,19 +104,24 @@ def _read_table(feature: VocabularyFeature | HashedFeature, pretrained: Pretrain
                 f"line, as in {data.vocabulary_file(feature.name)}"
             )
     _check_finite(place, pretrained.file, vectors)
-    return _Table(feature.name, vectors, rows, ids)
+    return _Table(feature.name, vectors, rows, ids, pretrained.trainable)
 
 
 def _read_vectors(place: str, file: Path) -> NDArray[Any]:
+    expected = f"{place}: {file} must be one NumPy array of numbers (.npy), such as numpy.save writes"
     try:
-        vectors = np.load(file, mmap_mode="r", allow_pickle=False)
+        with file.open("rb") as opened:
+            start = opened.read(len(MAGIC_PREFIX))
+        if start != MAGIC_PREFIX:
+            received = "several arrays (.npz)" if start.startswith(b"PK") else f"a file that starts with {start!r}"
+            raise UsageError(f"{expected}; received {received}")
+        vectors = open_memmap(file, mode="r")
     except OSError as error:
         raise _unreadable(place, file, error) from error
     except (ValueError, EOFError, SyntaxError) as error:
-        raise UsageError(f"{place}: {file} is no NumPy array of numbers (.npy): {str(error).splitlines()[0]}") from error
-    if not isinstance(vectors, np.ndarray) or vectors.dtype.kind not in "fiu":
-        received = vectors.dtype if isinstance(vectors, np.ndarray) else "several arrays (.npz)"
-        raise UsageError(f"{place}: {file} must be one NumPy array of numbers (.npy); received {received}")
+        raise UsageError(f"{expected}; it cannot be read: {str(error).splitlines()[0]}") from error
+    if vectors.dtype.kind not in "fiu":
+        raise UsageError(f"{expected}; received {vectors.dtype}")
     return vectors
 
 

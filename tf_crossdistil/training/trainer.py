@@ -16,7 +16,7 @@ from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.losses.student_losses import find_student_loss
 from tf_crossdistil.metrics.summary import format_value, mean_metric, summarize
 from tf_crossdistil.models.crossdistil import CrossDistilModel
-from tf_crossdistil.models.methods import find_method
+from tf_crossdistil.models.methods import method_of
 from tf_crossdistil.models.predict import SplitPredictor
 from tf_crossdistil.models.ranking_network import check_network
 from tf_crossdistil.models.run import Run, build, restore, weights_checkpoint
@@ -53,7 +53,7 @@ def train(experiment: Experiment, data: PreparedData, directory: Path, console: 
         )
     # Names that do not exist are told before anything is written.
     check_network(experiment, data.metadata)
-    find_method(experiment.distillation.method)
+    method_of(experiment)
     find_calibrator(experiment.distillation.calibration)
     find_student_loss(experiment.training.loss)
     if resume:

@@ -90,7 +90,7 @@ def test_a_label_means_something_where_its_condition_holds(experiment: Make, opt
         [None, 0],
         [None, 0],
         [None, 0],
-        "label_not_binary",
+        [None, 0],
     ]
 
 

@@ -154,7 +154,7 @@ class Oracle:
         """0, 1, NaN where it is missing, or the reason why the row is bad."""
         task, own = self.experiment.tasks[position], self._own_label(position, row)
         condition = 1.0 if task.given is None else self._label(self.experiment.task_names.index(task.given), row)
-        if condition != 1 and (own == "label_missing" or not isinstance(own, str)):
+        if condition != 1:
             return math.nan
         return math.nan if own == "label_missing" and task.optional else own
 
