@@ -8,7 +8,6 @@ import gc
 import json
 import logging
 import os
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,14 +23,7 @@ from tf_crossdistil.evaluation.results import METRICS
 from tf_crossdistil.evaluation.settings import Setting
 from tf_crossdistil.models.run import Run
 from tf_crossdistil.schema import PreparedData
-from tf_crossdistil.training.trainer import train
-
-# What the trainer says of a loss that is no longer finite.
-_DIVERGED = re.compile(r"the loss '.*' became \S+ in epoch \d+")
-
-
-class DivergedError(CrossDistilError):
-    """A loss became infinite or undefined, as it would again with the same seed."""
+from tf_crossdistil.training.trainer import DivergedError, train
 
 
 @dataclass(frozen=True)
@@ -110,11 +102,10 @@ class Cell:
             console: where training shows its progress.
 
         Raises:
-            DivergedError: a loss became infinite or undefined, now or before.
-            CrossDistilError: training or evaluation failed in another way.
+            CrossDistilError: training or evaluation failed, or training diverged before.
         """
         if divergence := self.divergence(data):
-            raise DivergedError(divergence)
+            raise CrossDistilError(divergence)
         logger = logging.getLogger("tensorflow")
         logger.addFilter(_is_no_retracing)
         try:
@@ -168,9 +159,9 @@ class Cell:
         if self._has_epochs and not self._divergence_file.is_file():
             try:
                 return self._train(data, console, resume=True)
-            except DivergedError:
-                raise
             except CrossDistilError:
+                if self._divergence_file.is_file():
+                    raise
                 console.print(f"{self} cannot be resumed; it is trained again", highlight=False, soft_wrap=True)
         shutil.rmtree(self.directory, ignore_errors=True)
         return self._train(data, console)
@@ -178,12 +169,10 @@ class Cell:
     def _train(self, data: PreparedData, console: Console, resume: bool = False) -> Run:
         try:
             return train(self.experiment, data, self.directory, console, resume)
-        except CrossDistilError as error:
-            if (found := _DIVERGED.match(str(error))) is None:
-                raise
-            message = f"{found[0]}; smaller learning rates may mend it"
+        except DivergedError as error:
+            message = f"{error.fault}; smaller learning rates may mend it"
             write_json(self._divergence_file, {"error": message})
-            raise DivergedError(message) from error
+            raise CrossDistilError(message) from error
 
 
 def _is_no_retracing(record: logging.LogRecord) -> bool:

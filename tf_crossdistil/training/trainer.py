@@ -181,11 +181,22 @@ class _Training:
         return entry
 
 
+class DivergedError(CrossDistilError):
+    """A loss became infinite or undefined, as it would again with the same seed.
+
+    Args:
+        fault: which, and when.
+    """
+
+    def __init__(self, fault: str):
+        super().__init__(
+            f"{fault}; lower training.learning_rate or training.embedding_learning_rate and train again, in another --run"
+        )
+        self.fault = fault
+
+
 def _check_finite(losses: dict[str, float], epoch: int) -> None:
     # The sum is infinite whenever a part is, which says less.
     for name, value in sorted(losses.items(), key=lambda loss: loss[0] == "loss"):
         if not math.isfinite(value):
-            raise CrossDistilError(
-                f"the loss '{name}' became {value} in epoch {epoch}; lower training.learning_rate or "
-                "training.embedding_learning_rate and train again, in another --run"
-            )
+            raise DivergedError(f"the loss '{name}' became {value} in epoch {epoch}")
