@@ -84,8 +84,10 @@ def show(run: Path, terminal: bool) -> str:
 def test_lines_where_there_is_no_terminal(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "_PLAIN_SECONDS", 0.02)
     lines = show(run, terminal=False).splitlines()
-    assert len(lines) >= 8 and all(line.endswith(" left") and " rows/s, 0:00:0" in line for line in lines[1:])
-    assert lines[1].startswith(("reading the logs: 1,000 rows", "reading the logs: 2,000 rows"))
+    # Nobody knows how much time is left before the first rows, which a busy machine may take a while for.
+    begun = [line for line in lines[1:] if ": 0 rows" not in line]
+    assert len(begun) >= 7 and all(line.endswith(" left") and " rows/s, 0:00:0" in line for line in begun)
+    assert begun[0].startswith(("reading the logs: 1,000 rows", "reading the logs: 2,000 rows"))
     assert lines[-1].startswith("writing records: 4,000 rows, ")
 
 
