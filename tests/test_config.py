@@ -124,10 +124,10 @@ BAD = {
     "fractions": ({"split": {"by": "hash", "key": ["uid"], "fractions": [0.5, 0.1, 0.1]}}, "sum to 1"),
     "boundaries": ({"split": {"by": "time", "column": "t", "boundaries": [3, 2]}}, "must ascend"),
     "auxiliary": ({"distillation": {"auxiliary": {"finish": ["share"]}}}, "'share', which is no task"),
-    "auxiliary itself": ({"distillation": {"auxiliary": {"finish": ["finish"]}}}, "at most once"),
+    "auxiliary itself": ({"distillation": {"auxiliary": {"finish": ["finish"]}}}, "names 'finish' itself"),
     "auxiliary twice": (
         {"distillation": {"auxiliary": {"finish": ["like", "like"]}}},
-        "distillation.auxiliary of 'finish' must list each other task at most once",
+        "distillation.auxiliary of 'finish' names 'like' twice",
     ),
     "auxiliary of no task": ({"distillation": {"auxiliary": {"share": ["like"]}}}, "'share', which is no task"),
     "given no task": (

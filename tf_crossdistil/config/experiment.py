@@ -126,8 +126,10 @@ class Experiment(Section):
             for name in (target, *others):
                 if name not in self.task_names:
                     raise ValueError(f"distillation.auxiliary names '{name}', which is no task; tasks are {self.task_names}")
-            if target in others or duplicates(others):
-                raise ValueError(f"distillation.auxiliary of '{target}' must list each other task at most once")
+            if target in others:
+                raise ValueError(f"distillation.auxiliary of '{target}' names '{target}' itself; name other tasks")
+            if twice := duplicates(others):
+                raise ValueError(f"distillation.auxiliary of '{target}' names '{twice[0]}' twice; leave one out")
         return self
 
     @model_validator(mode="after")
