@@ -6,75 +6,16 @@ import logging
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 from rich.console import Console
 
+from tests.evaluation.fake_training import DIVERGED, RATES, SMALL, printed
 from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.evaluation import cells
-from tf_crossdistil.evaluation.compare import check_method, compare
-from tf_crossdistil.evaluation.comparison_table import Figures, comparison_document, comparison_tables
+from tf_crossdistil.evaluation.compare import check_method
+from tf_crossdistil.evaluation.comparison_table import Figures, comparison_document
 from tf_crossdistil.evaluation.evaluate import evaluate
-from tf_crossdistil.evaluation.settings import grid
 from tf_crossdistil.models.run import Run
-from tf_crossdistil.training.trainer import _check_finite
-
-SMALL = ["training.epochs=1", "training.batch_size=2048", "model.experts.levels=1"]
-DIVERGED = "the loss 'loss' became nan in epoch 1; smaller learning rates may mend it"
-RATES = "training.learning_rate=0.001,1e-2"
-
-
-class FakeRun:
-    """Trains in no time: values depend on method, learning rate and seed; interrupts or diverges where it is told to."""
-
-    def __init__(self, monkeypatch):
-        self.trained: list[tuple[str, float, int]] = []
-        self.diverge: set[tuple[str, float, int]] = set()
-        self.fail: dict[tuple[str, float, int], Exception] = {}
-        self.interrupt: tuple[str, float, int] | None = None
-        monkeypatch.setattr(cells, "train", self._train)
-        monkeypatch.setattr(cells, "evaluate", self._evaluate)
-        monkeypatch.setattr(cells, "release_memory", lambda: None)
-
-    def _train(self, experiment, data, directory, console, resume=False):
-        training = experiment.training
-        name = (experiment.method_name, training.learning_rate, training.seed)
-        self.trained.append(name)
-        logging.getLogger("some.module").warning("thin strata")
-        run = Run.open(directory) if resume else Run.create(directory, experiment, data)
-        if name in self.diverge:
-            _check_finite({"loss": float("nan")}, 1)
-        if name in self.fail:
-            raise self.fail[name]
-        # PLE is best with the second rate, every other method with the first.
-        best = training.learning_rate == (0.01 if name[0] == "ple" else 0.001)
-        value = 0.6 if best else 0.5
-        run.write_history(
-            [{"epoch": 1, "seconds": 2.0, "validation_auc": value}, {"epoch": 2, "seconds": 1.5, "validation_auc": 0}]
-        )
-        if name == self.interrupt:
-            raise KeyboardInterrupt
-        return run
-
-    def _evaluate(self, run, data, split):
-        method, seed = run.experiment.method_name, run.experiment.training.seed
-        auc = {"ple": 0.7, "taug": 0.72, "mmoe": 0.6}[method] + 0.01 * seed * (1 if method == "taug" else 2)
-        metrics = {"rows": 9, "auc": auc, "multi_auc": 0.5, "log_loss": None, "interval": {"low": 1}}
-        return type("Result", (), {"summary": {"split": split, "rows": 9, "tasks": {"finish": metrics}, "teachers": {}}})
-
-
-@pytest.fixture
-def fake(monkeypatch):
-    return FakeRun(monkeypatch)
-
-
-@pytest.fixture
-def run(config_file, prepared, tmp_path, quiet_console):
-    def run(methods, seeds, tune=(), split="test", overrides=SMALL, console=quiet_console):
-        settings = grid(config_file, overrides, list(tune))
-        return compare(settings, methods, seeds, prepared, tmp_path / "out", split, console)
-
-    return run
 
 
 def test_every_method_is_trained_once_with_every_seed(fake, run, tmp_path):
@@ -282,11 +223,6 @@ def test_each_warning_is_shown_once_a_comparison(fake, run, caplog):
     assert len(caplog.records) == 2
 
 
-def test_rows_are_no_metric(fake, run):
-    metrics = comparison_document(Figures.of(run(["ple"], [0])))["methods"]["ple"]["tasks"]["finish"]
-    assert set(metrics) == {"auc", "multi_auc", "log_loss"}
-
-
 def test_another_configuration_or_other_data_needs_another_folder(fake, run, prepared, tmp_path):
     run(["ple"], [0])
     with pytest.raises(UsageError, match=r"another configuration.*give another --out"):
@@ -323,74 +259,6 @@ def test_the_nearest_name_of_both_lists_is_given():
 def test_settings_chosen_by_different_metrics_are_refused(fake, run):
     with pytest.raises(UsageError, match="auc and log_loss"):
         run(["ple"], [0], ["training.early_stopping={metric: auc},{metric: log_loss}"])
-
-
-def test_figures_against_numpy(fake, run):
-    comparison = run(["taug", "ple", "mmoe"], [0, 1, 2])
-    taug, ple = np.array([0.72, 0.73, 0.74]), np.array([0.70, 0.72, 0.74])
-    document = comparison_document(Figures.of(comparison))
-    json.dumps(document, allow_nan=False)
-    assert document["baseline"] == "ple"
-    assert set(document["differences"]) == {"taug", "mmoe"}
-    means = document["methods"]["taug"]["tasks"]["finish"]
-    assert means["auc"] == {"seeds": 3, "mean": pytest.approx(taug.mean()), "deviation": pytest.approx(taug.std(ddof=1))}
-    assert means["log_loss"] == {"seeds": 0, "mean": None, "deviation": None}
-    found, difference = document["differences"]["taug"]["finish"]["auc"], taug - ple
-    reach = 4.3027 * difference.std(ddof=1) / np.sqrt(3)
-    assert found["mean"] == pytest.approx(difference.mean()) and found["deviation"] == pytest.approx(difference.std(ddof=1))
-    assert found["interval"] == pytest.approx((difference.mean() - reach, difference.mean() + reach), abs=1e-6)
-    # The third difference is 0 but for rounding.
-    assert found["positive"] - int(difference[2] > 0) == 2
-    text = printed(comparison)
-    assert "0.7300±0.0100" in text and "+0.0100±0.0248 " in text
-    # MMoE is 0.1 below with every seed.
-    assert "-0.1000±0.0000*" in text
-
-
-def test_the_first_method_is_the_baseline_where_ple_is_missing_and_one_seed_has_no_deviation(fake, run):
-    comparison = run(["mmoe", "taug"], [0])
-    assert comparison_document(Figures.of(comparison))["baseline"] == "mmoe"
-    text = printed(comparison)
-    assert "One seed: no deviation is known." in text
-    assert "±" not in text and "+0.1200" in text
-
-
-def printed(comparison):
-    console = Console(width=160)
-    with console.capture() as capture:
-        for table in comparison_tables(Figures.of(comparison)):
-            console.print(table)
-    return capture.get()
-
-
-def test_grids_are_products_of_validated_values(config_file):
-    settings = grid(config_file, [], [RATES, "model.towers=[8],[8,4]"])
-    assert [list(setting.values.values()) for setting in settings] == [[r, t] for r in (0.001, 0.01) for t in ([8], [8, 4])]
-    assert [setting.experiment.model.towers for setting in settings] == [[8], [8, 4]] * 2
-    assert len({setting.folder for setting in settings}) == 4
-    assert not any(set("[]*?/:") & set(setting.folder) for setting in settings)
-
-
-@pytest.mark.parametrize(
-    ("overrides", "tune", "fault"),
-    [
-        ([], ["training.learning_rat=1,2"], "did you mean 'learning_rate'"),
-        ([], ["training.learning_rate"], "KEY=VALUE,VALUE"),
-        ([], ["training.learning_rate="], "KEY=VALUE,VALUE"),
-        ([], ["training.learning_rate=1,,2"], "KEY=VALUE,VALUE"),
-        ([], ["=1,2"], "KEY=VALUE,VALUE"),
-        ([], ["training.learning_rate=fast"], "learning_rate"),
-        ([], ["training.learning_rate=0.001,1e-3"], "same values twice"),
-        ([], ["training.dropout=1", "training.dropout=2"], "twice"),
-        ([], ["training.seed=1,2"], "--seeds"),
-        ([], ["model.backbone=ple,mmoe"], "--methods"),
-        (["training.seed=1"], [], "--set cannot change training.seed"),
-        (["distillation.method=taug"], [], "--methods"),
-    ],
-)
-def test_grids_that_cannot_be(config_file, overrides, tune, fault):
-    with pytest.raises(UsageError, match=fault):
-        grid(config_file, overrides, tune)
 
 
 @pytest.mark.slow

@@ -1,0 +1,76 @@
+"""What a comparison makes of the numbers, and the grids that it is asked for."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.evaluation.fake_training import RATES, printed
+from tf_crossdistil.errors import UsageError
+from tf_crossdistil.evaluation.comparison_table import Figures, comparison_document
+from tf_crossdistil.evaluation.settings import grid
+
+
+def test_rows_are_no_metric(fake, run):
+    metrics = comparison_document(Figures.of(run(["ple"], [0])))["methods"]["ple"]["tasks"]["finish"]
+    assert set(metrics) == {"auc", "multi_auc", "log_loss"}
+
+
+def test_figures_against_numpy(fake, run):
+    comparison = run(["taug", "ple", "mmoe"], [0, 1, 2])
+    taug, ple = np.array([0.72, 0.73, 0.74]), np.array([0.70, 0.72, 0.74])
+    document = comparison_document(Figures.of(comparison))
+    json.dumps(document, allow_nan=False)
+    assert document["baseline"] == "ple"
+    assert set(document["differences"]) == {"taug", "mmoe"}
+    means = document["methods"]["taug"]["tasks"]["finish"]
+    assert means["auc"] == {"seeds": 3, "mean": pytest.approx(taug.mean()), "deviation": pytest.approx(taug.std(ddof=1))}
+    assert means["log_loss"] == {"seeds": 0, "mean": None, "deviation": None}
+    found, difference = document["differences"]["taug"]["finish"]["auc"], taug - ple
+    reach = 4.3027 * difference.std(ddof=1) / np.sqrt(3)
+    assert found["mean"] == pytest.approx(difference.mean()) and found["deviation"] == pytest.approx(difference.std(ddof=1))
+    assert found["interval"] == pytest.approx((difference.mean() - reach, difference.mean() + reach), abs=1e-6)
+    # The third difference is 0 but for rounding.
+    assert found["positive"] - int(difference[2] > 0) == 2
+    text = printed(comparison)
+    assert "0.7300±0.0100" in text and "+0.0100±0.0248 " in text
+    # MMoE is 0.1 below with every seed.
+    assert "-0.1000±0.0000*" in text
+
+
+def test_the_first_method_is_the_baseline_where_ple_is_missing_and_one_seed_has_no_deviation(fake, run):
+    comparison = run(["mmoe", "taug"], [0])
+    assert comparison_document(Figures.of(comparison))["baseline"] == "mmoe"
+    text = printed(comparison)
+    assert "One seed: no deviation is known." in text
+    assert "±" not in text and "+0.1200" in text
+
+
+def test_grids_are_products_of_validated_values(config_file):
+    settings = grid(config_file, [], [RATES, "model.towers=[8],[8,4]"])
+    assert [list(setting.values.values()) for setting in settings] == [[r, t] for r in (0.001, 0.01) for t in ([8], [8, 4])]
+    assert [setting.experiment.model.towers for setting in settings] == [[8], [8, 4]] * 2
+    assert len({setting.folder for setting in settings}) == 4
+    assert not any(set("[]*?/:") & set(setting.folder) for setting in settings)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "tune", "fault"),
+    [
+        ([], ["training.learning_rat=1,2"], "did you mean 'learning_rate'"),
+        ([], ["training.learning_rate"], "KEY=VALUE,VALUE"),
+        ([], ["training.learning_rate="], "KEY=VALUE,VALUE"),
+        ([], ["training.learning_rate=1,,2"], "KEY=VALUE,VALUE"),
+        ([], ["=1,2"], "KEY=VALUE,VALUE"),
+        ([], ["training.learning_rate=fast"], "learning_rate"),
+        ([], ["training.learning_rate=0.001,1e-3"], "same values twice"),
+        ([], ["training.dropout=1", "training.dropout=2"], "twice"),
+        ([], ["training.seed=1,2"], "--seeds"),
+        ([], ["model.backbone=ple,mmoe"], "--methods"),
+        (["training.seed=1"], [], "--set cannot change training.seed"),
+        (["distillation.method=taug"], [], "--methods"),
+    ],
+)
+def test_grids_that_cannot_be(config_file, overrides, tune, fault):
+    with pytest.raises(UsageError, match=fault):
+        grid(config_file, overrides, tune)
