@@ -12,12 +12,13 @@ from tf_crossdistil.config.features import (
 )
 from tf_crossdistil.config.logs import SPLITS, HashSplit, NamedSplit, Source, Split, Task, TimeSplit
 from tf_crossdistil.config.section import duplicates
-from tf_crossdistil.config.training import Distillation, EarlyStopping, Evaluation, Experts, Model, Training
+from tf_crossdistil.config.training import Checkpoints, Distillation, EarlyStopping, Evaluation, Experts, Model, Training
 
 __all__ = [
     "SAMPLE_WEIGHT",
     "SPLITS",
     "CategoricalFeature",
+    "Checkpoints",
     "Distillation",
     "EarlyStopping",
     "Evaluation",

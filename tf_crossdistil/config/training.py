@@ -2,7 +2,8 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from typing_extensions import Self
 
 from tf_crossdistil.config.section import Section
 
@@ -47,18 +48,49 @@ class Distillation(Section):
     auxiliary: dict[str, list[str]] = {}
 
 
+# Which values of a metric are better.
+DIRECTIONS: dict[str, Literal["max", "min"]] = {"auc": "max", "multi_auc": "max", "log_loss": "min"}
+
+
 class EarlyStopping(Section):
-    """Stop when the mean of `metric` over the tasks, on the validation split, has not improved for `patience` epochs."""
+    """Stop when the mean of `metric` over the tasks, on the validation split, has not improved for `patience` epochs.
+
+    `direction` says which values are better; one that contradicts the metric is an error.
+    """
 
     metric: Literal["auc", "multi_auc", "log_loss"] = "auc"
+    direction: Literal["max", "min"] | None = None
     patience: int = Field(2, ge=0)
+
+    @property
+    def larger_is_better(self) -> bool:
+        """Whether a larger value of the metric is better."""
+        return DIRECTIONS[self.metric] == "max"
+
+    @model_validator(mode="after")
+    def _direction_of_the_metric(self) -> Self:
+        if self.direction not in (None, DIRECTIONS[self.metric]):
+            raise ValueError(
+                f"direction: {self.direction} contradicts metric: {self.metric}, of which the {DIRECTIONS[self.metric]}imum "
+                "is best; mend either"
+            )
+        return self
+
+
+class Checkpoints(Section):
+    """A checkpoint of everything is written after `every_steps` steps and after each epoch; the last `keep` stay, and the best."""
+
+    every_steps: int = Field(1000, ge=1)
+    keep: int = Field(2, ge=1)
 
 
 class Training(Section):
     """How to train. `batch_size` counts natural rows, `strata_batch_size` rows drawn from each rare label combination.
 
     `loss`: of the students on their labels. `loss_weighting`: `fixed` by the tasks' `weight`, or learned beside it from the
-    tasks' `uncertainty` (Kendall et al., CVPR 2018).
+    tasks' `uncertainty` (Kendall et al., CVPR 2018). `strategy`: over which devices and hosts a step is spread; batch sizes
+    count rows of all of them together. `precision`: in which the dense layers compute; weights stay float32. `xla`: they are
+    compiled.
     """
 
     batch_size: int = Field(4096, ge=1)
@@ -70,7 +102,10 @@ class Training(Section):
     loss: str = "cross_entropy"
     loss_weighting: Literal["fixed", "uncertainty"] = "fixed"
     early_stopping: EarlyStopping | None = EarlyStopping()
-    strategy: Literal["none"] = "none"
+    strategy: Literal["none", "mirrored", "multi_worker", "parameter_server"] = "none"
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    xla: bool = False
+    checkpoints: Checkpoints = Checkpoints()
     seed: int = Field(0, ge=0, lt=2**32)
 
 
