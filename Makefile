@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SOURCES := setup.py tf_crossdistil pipelines serving tests benchmarks
 
-.PHONY: help demo test test-all lint format clean
+.PHONY: help demo test test-all lint format bench clean
 help:
 	@echo "make demo      run the whole way on synthetic logs and show the result"
 	@echo "make test      run the tests (test-all: the slow ones too)"
 	@echo "make lint      check style and types (format: mend the style)"
+	@echo "make bench     time everything beside its peers, about 20 minutes, into benchmarks/RESULTS.md"
 	@echo "make clean     remove .venv, caches and the demo's output"
 
 $(INSTALLED): constraints.txt setup.py pyproject.toml
@@ -35,5 +36,9 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
+# The training peers have environments of their own, .venv-bench-*, which are made on first use.
+bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks.results
+
 clean:
-	rm -rf $(VENV) demo-output build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-bench-* demo-output build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -17,7 +17,11 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["tf_crossdistil*", "pipelines*", "serving*"]),
-    package_data={"tf_crossdistil": ["py.typed", "demo.yaml"], "serving": ["deploy/*"], "pipelines": ["py.typed", "deploy/*"]},
+    package_data={
+        "tf_crossdistil": ["py.typed", "demo.yaml", "deploy/*"],
+        "serving": ["deploy/*"],
+        "pipelines": ["py.typed", "deploy/*"],
+    },
     install_requires=[
         "apache-beam>=2.70",
         "fastavro>=1.8",
@@ -57,6 +61,7 @@ setup(
             "types-protobuf",
             "types-PyYAML",
         ],
+        # The peers of training do not go together with ours: `make bench` gives each an environment of its own.
         "bench": ["polars>=1.0"],
         "gcp": ["apache-beam[gcp]>=2.70", "google-cloud-bigquery>=3.20", "google-cloud-bigquery-storage>=2.24"],
     },

@@ -10,7 +10,7 @@ from tests.models.small_model import OWN_BACKBONE, small_experiment, small_metad
 from tf_crossdistil.backbones.base import Backbone
 from tf_crossdistil.backbones.checking import check_backbone
 from tf_crossdistil.backbones.registry import BACKBONES
-from tf_crossdistil.config import Experts, Model
+from tf_crossdistil.config import Experts, Model, Training
 from tf_crossdistil.errors import UsageError
 from tf_crossdistil.models.ranking_network import check_network
 from tf_crossdistil.training.trainer import train
@@ -155,6 +155,21 @@ class ReadsTeachersEmbeddings(Heads):
         return {task: self.heads[task](inputs[task] + inputs[self.teachers[0]]) for task in tasks}
 
 
+class OneKindOfFloat(Heads):
+    """Its numbers are float32, whatever the rows are."""
+
+    def call(self, inputs, tasks, training=False):
+        return {task: self.heads[task](inputs) * tf.ones([1, 5]) for task in tasks}
+
+
+class NoKernel(Heads):
+    """Formats numbers, which nothing compiles."""
+
+    def call(self, inputs, tasks, training=False):
+        words = tf.strings.as_string(inputs)
+        return {task: self.heads[task](tf.strings.to_number(words)) for task in tasks}
+
+
 FAULTS = {
     OtherSignature: r"cannot be made as Class\(students=\['finish', .*TypeError: .*__init__\(\)",
     OtherCall: r"fails: TypeError: .*call\(\) takes 2 positional arguments",
@@ -190,6 +205,24 @@ def test_a_backbone_of_a_wrong_form_is_one_sentence(backbone):
         checked(name)
     assert re.match(f"model.backbone: '{re.escape(name)}'", str(raised.value))
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "training"),
+    [(OneKindOfFloat, {"precision": "mixed_bfloat16"}), (NoKernel, {"xla": True})],
+    ids=["precision", "xla"],
+)
+def test_a_backbone_that_only_fails_in_training(backbone, training):
+    name = f"{__name__}:{backbone.__name__}"
+    checked(name)
+    asked = Training.model_validate(training)
+    expected = (
+        f"'{name}' fails in training with training.precision: {asked.precision} and training.xla: {str(asked.xla).lower()}"
+    )
+    with pytest.raises(UsageError, match=re.escape(expected)) as raised:
+        checked(name, training=training)
+    assert "\n" not in str(raised.value)
+    checked(OWN_BACKBONE, training=training)
 
 
 @pytest.mark.parametrize("method", ["crossdistil", "none"])

@@ -71,21 +71,14 @@ def described(experiment, labels):
     )
 
 
-def batches(experiment, metadata, inputs, labels):
-    """Natural rows, and draws of each tag: those among them, or rows of the whole where the tag is rare."""
+def batches(metadata, inputs, labels):
+    """Natural rows, and draws of each tag."""
     generator = np.random.default_rng(1)
     tags = np.array([tag_of(code, 2) for code in tag_codes(labels)])
     for _ in range(STEPS):
         natural = generator.integers(0, ROWS, BATCH)
-        drawn, positions = [natural], []
-        for stratum in strata(experiment, metadata):
-            if stratum.appended:
-                positions.append(sum(map(len, drawn)) + np.arange(stratum.draws))
-                drawn.append(generator.choice(np.flatnonzero(tags == stratum.tag), stratum.draws))
-            else:
-                positions.append(np.resize(np.flatnonzero(tags[natural] == stratum.tag), stratum.draws))
-        features = columns(inputs[np.concatenate(drawn)])
-        yield {"features": features, "labels": labels[natural], "strata": np.concatenate(positions)}
+        drawn = np.concatenate([generator.choice(np.flatnonzero(tags == tag), DRAWS) for tag in strata(metadata)])
+        yield {"features": columns(inputs[natural]), "labels": labels[natural], "strata": columns(inputs[drawn])}
 
 
 def error_of(probabilities, truth):
@@ -114,7 +107,7 @@ def test_calibrated_teachers_have_a_fraction_of_the_error_and_the_same_order(nam
     model = CrossDistilModel(experiment, metadata)
     build(model, experiment)
     model.compile(optimizer=composite_optimizer(model, experiment.training))
-    elements = list(batches(experiment, metadata, inputs, labels))
+    elements = list(batches(metadata, inputs, labels))
     model.fit(tf.data.Dataset.from_tensor_slices(tf.nest.map_structure(lambda *parts: np.stack(parts), *elements)), verbose=0)
 
     logits = model.teacher_logits(model(columns(inputs)))

@@ -244,8 +244,8 @@ def test_true_probabilities_must_have_been_prepared(crossdistil, prepared, confi
 
 def test_ctrl_c_that_a_library_swallows_ends_the_process_all_the_same(tmp_path):
     script = """import time
-from tf_crossdistil.cli import app, main
-main._GRACE_SECONDS = 0.5
+from tf_crossdistil.cli import app, ending, main
+ending._GRACE_SECONDS = 0.5
 def deaf():
     print("ready", flush=True)
     while True:

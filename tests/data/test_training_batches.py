@@ -11,7 +11,8 @@ from pipelines.preprocess import prepare
 from tf_crossdistil.data.records import concat_rows, label_matrix, split_batches
 from tf_crossdistil.data.strata import strata, thin_strata
 from tf_crossdistil.data.training_batches import TrainingBatches
-from tf_crossdistil.losses.augmented_ranking import augmented_ranking_loss, ranked_pairs
+from tf_crossdistil.data.training_rows import Shard
+from tf_crossdistil.losses.augmented_ranking import augmented_ranking_loss
 from tf_crossdistil.tags import pair_weights
 
 
@@ -42,7 +43,7 @@ def test_natural_rows_of_an_epoch_are_the_training_split(prepared, shared_experi
     seen = []
     for batch in batches.epoch(1):
         assert batch["labels"].shape == (512, 2)
-        numbers = batch["features"]["row"].numpy()[:512].astype(int)
+        numbers = batch["features"]["row"].numpy().astype(int)
         labels = batch["labels"].numpy().astype(int)
         assert [tag_by_row[number] for number in numbers] == ["".join(map(str, label)) for label in labels]
         seen.extend(numbers)
@@ -50,54 +51,32 @@ def test_natural_rows_of_an_epoch_are_the_training_split(prepared, shared_experi
     assert set(seen[: len(tag_by_row)]) == set(tag_by_row)
 
 
-def strata_of(batch, arranged):
-    """The positions of each tag's draws in a batch."""
-    ends = np.cumsum([stratum.draws for stratum in arranged])
-    return dict(zip([stratum.tag for stratum in arranged], np.split(batch["strata"].numpy(), ends[:-1]), strict=True))
+def draws_of(batch, data):
+    """The numbers of the rows that a batch drew from each tag, `[draws]`."""
+    tags = strata(data.metadata)
+    return dict(zip(tags, batch["strata"]["row"].numpy().astype(int).reshape(len(tags), -1), strict=True))
 
 
 @pytest.mark.usefixtures("rows_from")
-@pytest.mark.parametrize("draws", [4, 100])
+@pytest.mark.parametrize("draws", [8, 104])
 def test_every_draw_is_a_row_of_its_stratum(prepared, shared_experiment, tag_by_row, draws):
     experiment = with_training(shared_experiment, strata_batch_size=draws)
-    arranged = strata(experiment, prepared.metadata)
     for batch in TrainingBatches(prepared, experiment, with_strata=True).epoch(1):
-        rows = batch["features"]["row"].numpy().astype(int)
-        positions = strata_of(batch, arranged)
-        for stratum in arranged:
-            chosen = positions[stratum.tag]
-            assert {tag_by_row[row] for row in rows[chosen]} == {stratum.tag}
-            assert (chosen >= 512).all() if stratum.appended else (chosen < 512).all()
-            assert len(chosen) == stratum.draws
-            if not stratum.appended:
-                natural = [tag_by_row[row] for row in rows[:512]].count(stratum.tag)
-                assert len(set(chosen)) == min(natural, stratum.draws)
-        assert len(rows) - 512 == draws * sum(stratum.appended for stratum in arranged)
-
-
-def test_common_strata_are_the_natural_rows_and_rare_ones_are_drawn(prepared, shared_experiment):
-    counts = prepared.metadata.counts["train"]
-    total = sum(counts.values())
-    for draws in (4, 100):
-        for stratum in strata(with_training(shared_experiment, strata_batch_size=draws), prepared.metadata):
-            natural = 512 * counts[stratum.tag] // total
-            assert stratum.appended == (natural < max(draws, 64))
-            assert stratum.draws == (draws if stratum.appended else natural)
+        for tag, rows in draws_of(batch, prepared).items():
+            assert len(rows) == draws
+            assert {tag_by_row[row] for row in rows} == {tag}
 
 
 @pytest.mark.usefixtures("rows_from")
-@pytest.mark.parametrize("draws", [4, 100])
-def test_draws_are_uniform_within_a_stratum(prepared, shared_experiment, tag_by_row, draws):
-    """Chi-square over many epochs: no row of a rare stratum is preferred."""
+@pytest.mark.parametrize(("tag", "draws"), [("01", 8), ("11", 104), ("00", 400)])
+def test_draws_are_uniform_within_a_stratum(prepared, shared_experiment, tag_by_row, tag, draws):
+    """Chi-square over many epochs: no row of a stratum is preferred."""
     experiment = with_training(shared_experiment, strata_batch_size=draws)
     batches = TrainingBatches(prepared, experiment, with_strata=True)
-    arranged = strata(experiment, prepared.metadata)
-    (rare,) = [stratum.tag for stratum in arranged if stratum.appended][:1]
-    members = [row for row, tag in tag_by_row.items() if tag == rare]
-    counts = dict.fromkeys(members, 0)
-    for epoch in range(2000 // (draws * batches.steps) + 1):
+    counts = {row: 0 for row, its in tag_by_row.items() if its == tag}
+    for epoch in range(10 * len(counts) // (draws * batches.steps) + 1):
         for batch in batches.epoch(epoch):
-            for row in tf.gather(batch["features"]["row"], strata_of(batch, arranged)[rare]).numpy().astype(int):
+            for row in draws_of(batch, prepared)[tag]:
                 counts[row] += 1
     drawn = np.array(list(counts.values()))
     chi_square = np.sum((drawn - drawn.mean()) ** 2 / drawn.mean()) / (len(drawn) - 1)
@@ -108,7 +87,7 @@ def test_draws_are_uniform_within_a_stratum(prepared, shared_experiment, tag_by_
 def test_same_seed_and_epoch_give_the_same_batches_and_others_do_not(prepared, shared_experiment):
     def rows(experiment, epoch):
         batches = TrainingBatches(prepared, experiment, with_strata=True)
-        return np.concatenate([b["features"]["row"].numpy()[b["strata"].numpy().ravel()] for b in batches.epoch(epoch)])
+        return np.concatenate([[*b["features"]["row"], *b["strata"]["row"]] for b in batches.epoch(epoch)])
 
     first = rows(shared_experiment, 1)
     np.testing.assert_array_equal(first, rows(shared_experiment, 1))
@@ -116,25 +95,71 @@ def test_same_seed_and_epoch_give_the_same_batches_and_others_do_not(prepared, s
     assert np.any(first != rows(with_training(shared_experiment, seed=1), 1))
 
 
-def test_streamed_strata_are_rows_of_their_stratum_too(prepared, shared_experiment, tag_by_row, monkeypatch):
+def test_strata_too_large_to_be_held_are_rows_of_their_stratum_too(prepared, shared_experiment, tag_by_row, monkeypatch):
+    """Common ones are natural rows of the batch, others stream; in time every row is drawn."""
     monkeypatch.setattr("tf_crossdistil.data.loaded_split.MOST_BYTES", 0)
-    monkeypatch.setattr("tf_crossdistil.data.training_rows._HELD_ROWS", 20)
-    experiment = with_training(shared_experiment, strata_batch_size=100)
-    arranged = strata(experiment, prepared.metadata)
-    drawn = set()
-    for batch in TrainingBatches(prepared, experiment, with_strata=True).epoch(1):
-        rows = batch["features"]["row"].numpy().astype(int)
-        for tag, positions in strata_of(batch, arranged).items():
-            assert {tag_by_row[row] for row in rows[positions]} == {tag}
-        drawn |= set(rows[strata_of(batch, arranged)["11"]])
-    assert drawn == {row for row, tag in tag_by_row.items() if tag == "11"}
+    monkeypatch.setattr("tf_crossdistil.data.streamed_rows._HELD_ROWS", 20)
+    batches = TrainingBatches(prepared, with_training(shared_experiment, strata_batch_size=104), with_strata=True)
+    drawn: dict[str, set[int]] = {tag: set() for tag in strata(prepared.metadata)}
+    for batch in (batch for epoch in (1, 2, 3) for batch in batches.epoch(epoch)):
+        natural = set(batch["features"]["row"].numpy().astype(int))
+        for tag, rows in draws_of(batch, prepared).items():
+            assert {tag_by_row[row] for row in rows} == {tag}
+            assert set(rows) <= natural or prepared.metadata.counts["train"][tag] * 512 < 64 * len(tag_by_row)
+            drawn[tag] |= set(rows)
+    for tag in ("01", "11"):
+        assert drawn[tag] == {row for row, its in tag_by_row.items() if its == tag}
+    assert len(drawn["00"]) > 1000
+
+
+def same_elements(left, right):
+    flat = [list(map(tf.nest.flatten, batches)) for batches in (left, right)]
+    assert len(flat[0]) == len(flat[1]) > 0
+    for ours, theirs in zip(*flat, strict=True):
+        for one, other in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.usefixtures("rows_from")
+@pytest.mark.parametrize("held", [2_000_000, 20], ids=["held", "streamed strata"])
+def test_an_epoch_from_a_step_on_is_the_rest_of_it(prepared, shared_experiment, monkeypatch, held):
+    monkeypatch.setattr("tf_crossdistil.data.streamed_rows._HELD_ROWS", held)
+    batches = TrainingBatches(prepared, shared_experiment, with_strata=True)
+    for first_step in (1, batches.steps - 1):
+        same_elements(list(batches.epoch(3))[first_step:], batches.epoch(3, first_step))
+
+
+@pytest.mark.usefixtures("rows_from")
+@pytest.mark.parametrize(("counts", "first_step"), [([4], 0), ([1, 1, 1, 1], 2), ([3, 1], 0)], ids=str)
+def test_the_parts_of_all_replicas_are_the_batches_of_one_device(prepared, shared_experiment, counts, first_step):
+    """Whichever replicas share an input: parts follow each other replica by replica."""
+    experiment = with_training(shared_experiment, strata_batch_size=32)
+    whole = TrainingBatches(prepared, experiment, with_strata=True).epoch(2, first_step)
+    batches = TrainingBatches(prepared, experiment, with_strata=True, replicas=4)
+    firsts = np.cumsum([0, *counts[:-1]])
+    parts = [list(batches.epoch(2, first_step, Shard(4, first, count))) for first, count in zip(firsts, counts, strict=True)]
+    steps = batches.steps - first_step
+    assert [len(elements) for elements in parts] == [count * steps for count in counts]
+    for step, batch in enumerate(whole):
+        replicas = [part[step * count + n] for part, count in zip(parts, counts, strict=True) for n in range(count)]
+        np.testing.assert_array_equal(np.concatenate([r["features"]["row"] for r in replicas]), batch["features"]["row"])
+        np.testing.assert_array_equal(np.concatenate([r["labels"] for r in replicas]), batch["labels"])
+        for tag, rows in draws_of(batch, prepared).items():
+            np.testing.assert_array_equal(np.concatenate([draws_of(r, prepared)[tag] for r in replicas]), rows)
+
+
+def test_replicas_divide_a_batch_of_all_rows(prepared, shared_experiment):
+    """A split smaller than a batch has any number of rows."""
+    experiment = with_training(shared_experiment, batch_size=100_000)
+    batches = TrainingBatches(prepared, experiment, with_strata=True, replicas=8)
+    assert batches.batch_size == prepared.rows("train") // 8 * 8
 
 
 @pytest.mark.usefixtures("rows_from")
 @pytest.mark.parametrize("held", [2_000_000, 20], ids=["held", "streamed strata"])
 def test_lists_and_weights_stay_with_their_rows(prepared, shared_experiment, monkeypatch, held):
     """Natural and drawn rows come from batches padded to different lengths."""
-    monkeypatch.setattr("tf_crossdistil.data.training_rows._HELD_ROWS", held)
+    monkeypatch.setattr("tf_crossdistil.data.streamed_rows._HELD_ROWS", held)
 
     def lists(columns):
         return [
@@ -148,9 +173,8 @@ def test_lists_and_weights_stay_with_their_rows(prepared, shared_experiment, mon
         entry[0]: entry for columns in split_batches(prepared, shared_experiment, "train", 100) for entry in lists(columns)
     }
     assert {len(ids) for _, ids, *_ in known.values()} == set(range(5))
-    for batch in TrainingBatches(prepared, with_training(shared_experiment, strata_batch_size=100), with_strata=True).epoch(1):
-        assert len(batch["features"]["row"]) > 512
-        assert all(entry == known[entry[0]] for entry in lists(batch["features"]))
+    for batch in TrainingBatches(prepared, with_training(shared_experiment, strata_batch_size=104), with_strata=True).epoch(1):
+        assert all(entry == known[entry[0]] for part in ("features", "strata") for entry in lists(batch[part]))
 
 
 @pytest.mark.usefixtures("rows_from")
@@ -203,29 +227,29 @@ def test_sample_weights_are_divided_by_their_mean_over_the_training_split(weight
     """So that the unit in which logs hold weights changes neither the step nor the balance with the ranking losses."""
     experiment, data = weighted
     batch = next(iter(TrainingBatches(data, experiment, with_strata=True).epoch(1)))
-    numbers = batch["features"]["row"].numpy()[:512]
+    numbers = batch["features"]["row"].numpy()
     training = np.concatenate([columns["row"].numpy() for columns in split_batches(data, experiment, "train", 1000)])
     np.testing.assert_allclose(batch["weights"], numbers / training.mean(), rtol=1e-5)
 
 
 def test_rows_without_a_label_have_strata_of_their_own(weighted):
     experiment, data = weighted
-    arranged = strata(experiment, data.metadata)
-    assert [stratum.tag for stratum in arranged] == ["00", "01", "0x", "10", "11", "1x"]
+    assert strata(data.metadata) == ["00", "01", "0x", "10", "11", "1x"]
     for batch in TrainingBatches(data, experiment, with_strata=True).epoch(1):
-        rows = batch["features"]["row"].numpy().astype(int)
-        for tag, positions in strata_of(batch, arranged).items():
-            assert {row % 7 == 0 for row in rows[positions]} == {tag.endswith("x")}
+        for tag, rows in draws_of(batch, data).items():
+            assert {row % 7 == 0 for row in rows} == {tag.endswith("x")}
     counts = {"train": {"0x": 100, "1x": 100, "xx": 5, "11": 50, "10": 50}}
-    kept = [stratum.tag for stratum in strata(experiment, data.metadata.model_copy(update={"counts": counts}))]
-    assert kept == ["0x", "10", "11", "1x"], "a row without any label is compared with none"
+    assert strata(data.metadata.model_copy(update={"counts": counts})) == ["0x", "10", "11", "1x"], (
+        "a row without any label is compared with none"
+    )
 
 
-def test_draws_of_a_batch_estimate_eq_4(prepared, shared_experiment):
-    """Common strata are the natural rows, fewer or more than there are draws: over many batches the mean is Eq. 4's value."""
-    experiment = with_training(shared_experiment, batch_size=300, strata_batch_size=6)
-    arranged = strata(experiment, prepared.metadata)
-    assert {stratum.appended for stratum in arranged} == {False, True}
+@pytest.mark.parametrize("held", [2_000_000, 20], ids=["uniform", "natural rows"])
+def test_draws_of_a_batch_estimate_eq_4(prepared, shared_experiment, monkeypatch, held):
+    """Over many batches the mean is Eq. 4's value, also where large strata are rows of the batch."""
+    monkeypatch.setattr("tf_crossdistil.data.loaded_split.MOST_BYTES", 0)
+    monkeypatch.setattr("tf_crossdistil.data.streamed_rows._HELD_ROWS", held)
+    experiment = with_training(shared_experiment, batch_size=300, strata_batch_size=24)
     columns = concat_rows(list(split_batches(prepared, experiment, "train", 1000)))
     labels, numbers = label_matrix(experiment, columns).numpy(), columns["row"].numpy().astype(int)
     scores = dict(zip(numbers, np.random.default_rng(0).normal(size=len(numbers)).astype(np.float32), strict=True))
@@ -237,11 +261,10 @@ def test_draws_of_a_batch_estimate_eq_4(prepared, shared_experiment):
     finish, like = (labels == 1).T
     exact = term(finish, ~finish) + term(finish & like, finish & ~like) + term(~finish & like, ~finish & ~like)
     weights = pair_weights(["finish", "like"], "finish", ["like"], prepared.metadata.counts["train"], 1.0, 1.0)
-    pairs = ranked_pairs(weights, [stratum.draws for stratum in arranged])
+    loss = tf.function(lambda logits: augmented_ranking_loss(logits, weights))
     batches = TrainingBatches(prepared, experiment, with_strata=True)
     estimates = []
-    for epoch in range(20):
-        for batch in batches.epoch(epoch):
-            rows = batch["features"]["row"].numpy().astype(int)[batch["strata"].numpy()]
-            estimates.append(float(augmented_ranking_loss(np.array([scores[row] for row in rows], np.float32), pairs)))
+    for batch in (batch for epoch in range(8) for batch in batches.epoch(epoch)):
+        rows = draws_of(batch, prepared)
+        estimates.append(float(loss(np.array([[scores[row] for row in rows[tag]] for tag in sorted(rows)], np.float32))))
     assert abs(np.mean(estimates) - exact) < 3 * np.std(estimates) / np.sqrt(len(estimates))

@@ -7,7 +7,7 @@ from rich.console import Console
 from tf_crossdistil.evaluation import cells
 from tf_crossdistil.evaluation.comparison_table import Figures, comparison_tables
 from tf_crossdistil.models.run import Run
-from tf_crossdistil.training.trainer import _check_finite
+from tf_crossdistil.training.trainer import DivergedError
 
 SMALL = ["training.epochs=1", "training.batch_size=2048", "model.experts.levels=1"]
 DIVERGED = "the loss 'loss' became nan in epoch 1; smaller learning rates may mend it"
@@ -33,7 +33,7 @@ class FakeRun:
         logging.getLogger("some.module").warning("thin strata")
         run = Run.open(directory) if resume else Run.create(directory, experiment, data)
         if name in self.diverge:
-            _check_finite({"loss": float("nan")}, 1)
+            raise DivergedError("the loss 'loss' became nan in epoch 1")
         if name in self.fail:
             raise self.fail[name]
         # PLE is best with the second rate, every other method with the first.

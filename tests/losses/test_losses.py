@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from tf_crossdistil.errors import UsageError
-from tf_crossdistil.losses.augmented_ranking import augmented_ranking_loss, ranked_pairs
+from tf_crossdistil.losses.augmented_ranking import augmented_ranking_loss
 from tf_crossdistil.losses.distillation import correct_errors, soft_label_loss
 from tf_crossdistil.losses.student_losses import find_student_loss
 from tf_crossdistil.tags import pair_weights
@@ -15,7 +15,7 @@ def sigmoid(x):
 
 def test_augmented_ranking_loss_equals_eq_4_over_all_pairs_of_draws():
     generator = np.random.default_rng(0)
-    logits = generator.normal(size=(4, 6)).astype(np.float32)
+    logits = generator.normal(size=(4, 8)).astype(np.float32)
     minus_minus, minus_plus, plus_minus, plus_plus = logits
     counts = {"00": 50, "01": 5, "10": 30, "11": 15}
     beta1, beta2 = 0.5, 2.0
@@ -28,24 +28,26 @@ def test_augmented_ranking_loss_equals_eq_4_over_all_pairs_of_draws():
     expected = beta1 * term(plus_plus, plus_minus) + beta2 * term(minus_plus, minus_minus)
     expected += sum(p * n * term(draws[a], draws[b]) for a, p in positive.items() for b, n in negative.items())
 
-    pairs = ranked_pairs(pair_weights(["a", "b"], "a", ["b"], counts, beta1, beta2), [6, 6, 6, 6])
-    assert float(augmented_ranking_loss(logits.ravel(), pairs)) == pytest.approx(expected, rel=1e-5)
+    weights = pair_weights(["a", "b"], "a", ["b"], counts, beta1, beta2)
+    assert float(augmented_ranking_loss(logits, weights)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_pairs_of_tags_with_different_draws_weigh_all_draws_alike():
-    """Six draws of one tag against three of another, and against one, give the mean over all pairs."""
-    logits = np.random.default_rng(0).normal(size=10).astype(np.float32)
-    high, low, lowest = logits[:6], logits[6:9], logits[9:]
-    weights = np.array([[0, 2, 0.5], [0, 0, 0], [0, 0, 0]], np.float32)
+@pytest.mark.parametrize("tags", [2, 40, 60])
+def test_more_draws_are_compared_block_by_block_and_the_parts_of_replicas_add_up(tags):
+    """Every draw takes part, in as many pairs as any other; the mean over halves of the draws is the whole."""
+    generator = np.random.default_rng(0)
+    weights = np.triu(generator.random((tags, tags)), 1).astype(np.float32)
+    logits = tf.constant(generator.normal(size=(tags, 48)), tf.float32)
+    halves = [float(augmented_ranking_loss(half, weights)) for half in (logits[:, :16], logits[:, 16:32], logits[:, 32:])]
+    assert float(augmented_ranking_loss(logits, weights)) == pytest.approx(np.mean(halves), rel=1e-5)
+    alike = tf.Variable(tf.zeros([tags, 48]))
+    with tf.GradientTape() as tape:
+        loss = augmented_ranking_loss(alike, weights)
+    gradient = tape.gradient(loss, alike).numpy()
+    np.testing.assert_allclose(gradient, np.tile((weights.sum(0) - weights.sum(1))[:, None] / 96, 48), atol=1e-6)
 
-    def mean(below):
-        return np.mean(np.log1p(np.exp(below[None, :] - high[:, None])))
 
-    loss = augmented_ranking_loss(logits, ranked_pairs(weights, [6, 3, 1]))
-    assert float(loss) == pytest.approx(2 * mean(low) + 0.5 * mean(lowest), rel=1e-5)
-
-
-@pytest.mark.parametrize("draws", [(4, 4), (40, 40), (3, 50)])
+@pytest.mark.parametrize("draws", [8, 40])
 @pytest.mark.parametrize("tasks", [["a", "b"], ["c", "a", "b"]], ids=len)
 def test_sampled_augmented_ranking_loss_is_unbiased_with_shared_draws(tasks, draws):
     """The mean over many draws is within three standard errors of Eq. 4 enumerated over all pairs of rows."""
@@ -67,27 +69,20 @@ def test_sampled_augmented_ranking_loss_is_unbiased_with_shared_draws(tasks, dra
     tags = np.array(["".join(map(str, row)) for row in labels])
     counts = {tag: int((tags == tag).sum()) for tag in sorted(set(tags))}
     weights = pair_weights(tasks, "b", [tasks[index] for index in auxiliary], counts, beta1, beta2)
-    sizes = [draws[index % 2] for index in range(len(counts))]
-    pairs = ranked_pairs(weights, sizes)
-    loss = tf.function(lambda logits: augmented_ranking_loss(logits, pairs))
-    estimates = [
-        float(
-            loss(np.concatenate([generator.choice(scores[tags == tag], size) for tag, size in zip(counts, sizes, strict=True)]))
-        )
-        for _ in range(1500)
-    ]
+    loss = tf.function(lambda logits: augmented_ranking_loss(logits, weights))
+    estimates = [float(loss(np.stack([generator.choice(scores[tags == tag], draws) for tag in counts]))) for _ in range(1500)]
     assert abs(np.mean(estimates) - exact) < 3 * np.std(estimates) / np.sqrt(len(estimates))
 
 
 def test_pairs_that_weigh_nothing_neither_count_nor_poison_the_gradient():
     """Rows without a label of the task have a stratum that its loss never compares."""
     weights = pair_weights(["a", "b"], "a", ["b"], {"00": 5, "10": 3, "11": 2, "x1": 4}, 1.0, 1.0)
-    logits = tf.Variable([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, np.inf, np.nan])
+    logits = tf.Variable(np.vstack([np.arange(24.0).reshape(3, 8) / 10, [[np.inf, np.nan] * 4]]), dtype=tf.float32)
     with tf.GradientTape() as tape:
-        loss = augmented_ranking_loss(logits, ranked_pairs(weights, [2, 2, 2, 2]))
+        loss = augmented_ranking_loss(logits, weights)
     gradient = tf.convert_to_tensor(tape.gradient(loss, logits)).numpy()
     assert np.isfinite(loss) and np.isfinite(gradient).all()
-    assert (gradient[6:] == 0).all() and (gradient[:6] != 0).all()
+    assert (gradient[3] == 0).all() and (gradient[:3] != 0).all()
 
 
 @pytest.mark.parametrize("margin", [-1.0, 0.0, 2.0])

@@ -114,16 +114,16 @@ def losses(p, batch, soft_labels, settings, counts, levels=1):
     students, teachers = ["finish", "like"], ["finish+", "like+"]
     logits = forward(p, batch["features"], students, teachers, levels)
     labels = batch["labels"]
-    rows, draws = len(labels), len(batch["strata"]) // 4
     task_weights = {"finish": 1.0, "like": 0.5}
     terms = {}
     for index, task in enumerate(students):
-        natural = logits[task][:rows]
+        natural = logits[task]
         weight = task_weights[task]
         terms[task] = weight * (1 - settings.alpha) * cross_entropy(labels[:, index], natural).mean()
         soft = cross_entropy(soft_labels[:, index], natural / settings.temperature).mean()
         terms[f"{task}/distillation"] = weight * settings.alpha * soft
-    drawn = {task: logits[task][batch["strata"].reshape(4, draws)] for task in teachers}
+    ranked = forward(p, batch["strata"], students, teachers, levels)
+    drawn = {task: ranked[task].reshape(4, -1) for task in teachers}
 
     def pairs(scores, above, below):
         return softplus(scores[below][None, :] - scores[above][:, None]).mean()
@@ -147,8 +147,7 @@ def losses(p, batch, soft_labels, settings, counts, levels=1):
 def soft_labels_of(p, batch, scale, offset, settings, levels=1):
     """Eq. 8 and 10: calibrated, corrected teacher probabilities at the temperature."""
     logits = forward(p, batch["features"], ["finish", "like"], ["finish+", "like+"], levels)
-    rows = len(batch["labels"])
-    teacher = np.stack([logits["finish+"][:rows], logits["like+"][:rows]], axis=1).real
+    teacher = np.stack([logits["finish+"], logits["like+"]], axis=1).real
     sign = 2 * batch["labels"] - 1
     corrected = sign * np.maximum(sign * (scale * teacher + offset), settings.margin)
     return sigmoid(corrected / settings.temperature), teacher

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -23,7 +24,7 @@ USERS = 7
 AUTHORS = 4
 TAGS = 5
 AGES = [1.5, 4.0]
-ROWS, DRAWS = 8, 3
+ROWS, DRAWS = 8, 8
 OWN_BACKBONE = "tests.models.small_model:OwnBackbone"
 
 
@@ -109,11 +110,11 @@ def small_model(
     return model, experiment
 
 
-def small_batch(rows: int = ROWS, draws: int = DRAWS, seed: int = 0, tags: int = 4, tasks: int = 2) -> dict:
-    """Natural rows, then `draws` rows of each tag."""
+def small_batch(rows: int = ROWS, draws: int = DRAWS, seed: int = 0, tags: int = 4, tasks: int = 2) -> dict[str, Any]:
+    """Natural rows, and `draws` rows of each tag."""
     generator = np.random.default_rng(seed)
     total = rows + tags * draws
-    features = {
+    columns: dict[str, np.ndarray] = {
         "user": generator.integers(0, USERS, total),
         "author": generator.integers(0, AUTHORS, total),
         "duration": generator.normal(3, 4, total).astype(np.float32),
@@ -123,7 +124,7 @@ def small_batch(rows: int = ROWS, draws: int = DRAWS, seed: int = 0, tags: int =
         "age": generator.choice([-1.0, 1.5, 3.0, 4.0, 9.0], total).astype(np.float32),
     }
     labels = generator.integers(0, 2, (rows, tasks)).astype(np.float32)
-    strata = rows + np.arange(tags * draws)
+    features, strata = ({name: values[part] for name, values in columns.items()} for part in (slice(rows), slice(rows, None)))
     return {"features": features, "labels": labels, "strata": strata}
 
 

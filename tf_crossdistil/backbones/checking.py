@@ -8,8 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from tf_crossdistil.backbones.registry import find_backbone
-from tf_crossdistil.config import Model
+from tf_crossdistil.config import Model, Training
 from tf_crossdistil.errors import UsageError
+from tf_crossdistil.layers.precision import computing_in
 
 Result = TypeVar("Result")
 
@@ -40,6 +41,44 @@ def check_backbone(settings: Model, students: Sequence[str], teachers: Sequence[
             f"only students are exported; for the students it reads {served.total()} variables where there are teachers, and "
             f"{alone.total()} where there are none: only with teachers {_shapes(served - alone)}, only without "
             f"{_shapes(alone - served)}"
+        )
+
+
+def check_backbone_trains(
+    settings: Model, training: Training, students: Sequence[str], teachers: Sequence[str], width: int
+) -> None:
+    """Makes the backbone that `settings` name in the precision of training and takes gradients, compiled if training is.
+
+    Args:
+        settings: the `model` section of the configuration.
+        training: the `training` section.
+        students: names of the tasks that are served.
+        teachers: names of the augmented tasks; may be empty.
+        width: of the encoded features.
+
+    Raises:
+        UsageError: it fails.
+    """
+    with computing_in(training.precision):
+        backbone = find_backbone(settings.backbone)(students, teachers, settings)
+        tasks = [*students, *teachers]
+        rows = tf.random.stateless_normal([_ROWS, width], seed=[0, 0])
+        encoded = rows if backbone.shares_embeddings else dict.fromkeys(tasks, rows)
+
+        @tf.function(jit_compile=training.xla)
+        def compute() -> dict[str, tf.Tensor]:
+            return backbone(encoded, tasks, training=True)
+
+        def differentiate() -> None:
+            backbone(encoded, tasks, training=False)
+            with tf.GradientTape() as tape:
+                total = tf.add_n([tf.reduce_sum(tf.cast(output, tf.float32)) for output in compute().values()])
+            tape.gradient(total, backbone.trainable_variables)
+
+        _told(
+            f"model.backbone: '{settings.backbone}' fails in training with training.precision: {training.precision} and "
+            f"training.xla: {str(training.xla).lower()}",
+            differentiate,
         )
 
 

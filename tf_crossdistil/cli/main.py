@@ -1,21 +1,19 @@
-"""How the `crossdistil` command begins and ends: errors in one sentence, Ctrl-C at any moment."""
+"""How the `crossdistil` command begins and ends: errors in one sentence, Ctrl-C and SIGTERM at any moment."""
 
-import os
 import signal
 import sys
-from threading import Timer
 from types import FrameType
 from typing import NoReturn
 
+from tf_crossdistil.cli.ending import end_process, raise_or_end
 from tf_crossdistil.errors import CrossDistilError
+from tf_crossdistil.training.interruption import INTERRUPTED, TERMINATED, Terminated
 
-INTERRUPTED = 130
-# How long a command may take to clean up after Ctrl-C.
-_GRACE_SECONDS = 10.0
+_SENTENCE = "interrupted; later commands will not use what was unfinished"
 
 
 def main() -> None:
-    """Runs the command line; exit code 0, 1 for a fault, 2 for wrong use, 130 after Ctrl-C."""
+    """Runs the command line; exit code 0, 1 for a fault, 2 for wrong use, 130 after Ctrl-C, 143 after SIGTERM."""
     usual = signal.signal(signal.SIGINT, _interrupt)
     try:
         # Imported here, so that Ctrl-C while modules load ends like any other.
@@ -25,31 +23,21 @@ def main() -> None:
     except CrossDistilError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except Terminated as end:
+        end_process(TERMINATED, end.sentence)
     except KeyboardInterrupt:
-        _end_interrupted()
+        end_process(INTERRUPTED, _SENTENCE)
     except SystemExit as end:
         # What the command line parser makes of a KeyboardInterrupt.
         if end.code == INTERRUPTED:
-            _end_interrupted()
+            end_process(INTERRUPTED, _SENTENCE)
         raise
     finally:
         signal.signal(signal.SIGINT, usual)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    # A library may swallow the exception where it happens to arrive.
-    timer = Timer(_GRACE_SECONDS, _end_interrupted)
-    timer.daemon = True
-    timer.start()
-    raise KeyboardInterrupt
-
-
-def _end_interrupted() -> None:
-    print("interrupted; later commands will not use what was unfinished", file=sys.stderr)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Threads of a pipeline that was running would hold an ordinary exit up.
-    os._exit(INTERRUPTED)
+    raise_or_end(KeyboardInterrupt(), INTERRUPTED, _SENTENCE)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from tf_crossdistil.cli.ending import resumable
 from tf_crossdistil.cli.progress import progress_bar
 from tf_crossdistil.config import SPLITS
 from tf_crossdistil.config_file import load_config
 from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.schema import PreparedData
-from tf_crossdistil.startup import load_tensorflow
+from tf_crossdistil.startup import load_tensorflow, quiet_tensorflow
 
 
 def train(
@@ -22,18 +23,32 @@ def train(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override the configuration; may be repeated.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on after the last finished epoch.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest checkpoint of --run; start where there is none.")
+    ] = False,
+    warm_start: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Start from the best epoch of a former run, whose vocabularies may differ."),
+    ] = None,
 ) -> None:
     """Train students and teachers together.
 
+    SIGTERM and Ctrl-C finish the step, save, and end with 143 and 130; the same command with --resume goes on from there.
+
     Example: `crossdistil train configs/kuairand.yaml --data data --run runs/1 --set training.epochs=3`
     """
-    experiment = load_config(config, overrides)
-    prepared = PreparedData.open(data)
-    load_tensorflow()
-    from tf_crossdistil.training.trainer import train as train_run
-
-    train_run(experiment, prepared, run, Console(stderr=True), resume)
+    with resumable():
+        experiment = load_config(config, overrides)
+        prepared = PreparedData.open(data)
+        with quiet_tensorflow():
+            from tf_crossdistil.models.run import Run
+            from tf_crossdistil.training.strategies.registry import find_strategy
+            from tf_crossdistil.training.trainer import train as train_run
+        # Workers must meet before anything is computed.
+        strategy = find_strategy(experiment)
+        load_tensorflow()
+        former = None if warm_start is None else Run.open(warm_start)
+        train_run(experiment, prepared, run, Console(stderr=True), resume, former, strategy=strategy)
 
 
 def evaluate(

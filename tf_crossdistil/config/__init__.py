@@ -13,12 +13,14 @@ from tf_crossdistil.config.features import (
 from tf_crossdistil.config.logs import SPLITS, HashSplit, NamedSplit, Source, Split, Task, TimeSplit
 from tf_crossdistil.config.section import duplicates
 from tf_crossdistil.config.training import Checkpoints, Distillation, EarlyStopping, Evaluation, Experts, Model, Training
+from tf_crossdistil.config.tuning import Choices, Range, Tuning
 
 __all__ = [
     "SAMPLE_WEIGHT",
     "SPLITS",
     "CategoricalFeature",
     "Checkpoints",
+    "Choices",
     "Distillation",
     "EarlyStopping",
     "Evaluation",
@@ -32,11 +34,13 @@ __all__ = [
     "NamedSplit",
     "NumericFeature",
     "Pretrained",
+    "Range",
     "Source",
     "Split",
     "Task",
     "TimeSplit",
     "Training",
+    "Tuning",
     "VocabularyFeature",
     "duplicates",
 ]

@@ -11,6 +11,7 @@ from tf_crossdistil.config.features import Feature, MultiValueFeature, NumericFe
 from tf_crossdistil.config.logs import Source, Split, Task
 from tf_crossdistil.config.section import Section, duplicates
 from tf_crossdistil.config.training import Distillation, Evaluation, Model, Training
+from tf_crossdistil.config.tuning import Tuning
 
 # The field of a record that holds the row's weight.
 SAMPLE_WEIGHT = "sample_weight"
@@ -36,6 +37,8 @@ class Experiment(Section):
     distillation: Distillation = Distillation()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
+    # Not written out with a run, which has the settings that were found.
+    tuning: Tuning = Field(Tuning(), exclude=True)
 
     @property
     def task_names(self) -> list[str]:

@@ -78,14 +78,14 @@ class EarlyStopping(Section):
 
 
 class Checkpoints(Section):
-    """A checkpoint of everything is written after `every_steps` steps and after each epoch; the last `keep` stay, and the best."""
+    """A checkpoint of everything after `every_steps` steps and after each epoch; the last `keep` stay, and the best."""
 
     every_steps: int = Field(1000, ge=1)
     keep: int = Field(2, ge=1)
 
 
 class Training(Section):
-    """How to train. `batch_size` counts natural rows, `strata_batch_size` rows drawn from each rare label combination.
+    """How to train. `batch_size` counts natural rows, `strata_batch_size` rows drawn from each label combination.
 
     `loss`: of the students on their labels. `loss_weighting`: `fixed` by the tasks' `weight`, or learned beside it from the
     tasks' `uncertainty` (Kendall et al., CVPR 2018). `strategy`: over which devices and hosts a step is spread; batch sizes
@@ -94,7 +94,7 @@ class Training(Section):
     """
 
     batch_size: int = Field(4096, ge=1)
-    strata_batch_size: int = Field(16, ge=1)
+    strata_batch_size: int = Field(64, ge=8, multiple_of=8)
     epochs: int = Field(10, ge=1)
     learning_rate: float = Field(0.001, gt=0)
     embedding_learning_rate: float = Field(0.02, gt=0)
@@ -107,6 +107,15 @@ class Training(Section):
     xla: bool = False
     checkpoints: Checkpoints = Checkpoints()
     seed: int = Field(0, ge=0, lt=2**32)
+
+    @model_validator(mode="after")
+    def _precision_of_the_strategy(self) -> Self:
+        if self.precision == "mixed_float16" and self.strategy == "parameter_server":
+            raise ValueError(
+                "precision: mixed_float16 needs losses scaled, which Keras cannot do with strategy: parameter_server; "
+                "take mixed_bfloat16, which needs none, or float32"
+            )
+        return self
 
 
 class Evaluation(Section):

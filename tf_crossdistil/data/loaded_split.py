@@ -1,12 +1,14 @@
 """A split held in memory: parsed once, however many epochs and models read it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import tensorflow as tf
+
 from tf_crossdistil.config import Experiment
-from tf_crossdistil.data.records import Columns, concat_rows, parse_records, serialized_records
+from tf_crossdistil.data.records import Columns, concat_rows, parse_records, serialized_batches
 from tf_crossdistil.schema import PreparedData, record_fields
 from tf_crossdistil.tags import observed_tags
 
@@ -18,11 +20,39 @@ _PARSED_ROWS = 8192
 _KEPT_SPLITS = 2
 
 
+class PackedRows:
+    """Rows of columns, those of one type side by side in one tensor `[rows, columns]`.
+
+    A row gathered out of it is one place in memory and not one for each column.
+    """
+
+    def __init__(self, columns: Columns):
+        single = {name: column for name, column in columns.items() if column.shape.rank == 1}
+        self._lists = {name: column for name, column in columns.items() if name not in single}
+        types = dict.fromkeys(column.dtype for column in single.values())
+        self._names = [[name for name, column in single.items() if column.dtype == dtype] for dtype in types]
+        self._packed = [tf.stack([single[name] for name in names], axis=1) for names in self._names]
+
+    def gather(self, rows: tf.Tensor) -> Columns:
+        """Columns of the rows `[count]`."""
+        return self._columns(lambda values: tf.gather(values, rows))
+
+    def between(self, first: int, end: int) -> Columns:
+        """Columns of rows that follow each other."""
+        return self._columns(lambda values: values[first:end])
+
+    def _columns(self, choose: Callable[[tf.Tensor], tf.Tensor]) -> Columns:
+        columns = {name: choose(column) for name, column in self._lists.items()}
+        for names, packed in zip(self._names, self._packed, strict=True):
+            columns |= dict(zip(names, tf.unstack(choose(packed), axis=1), strict=True))
+        return columns
+
+
 @dataclass(frozen=True)
 class LoadedSplit:
-    """All rows of a split, tag by tag: `columns` `[rows]` or `[rows, longest]`, and each tag's first row and row count."""
+    """All rows of a split, tag by tag, with each tag's first row and row count."""
 
-    columns: Columns
+    rows: PackedRows
     tags: dict[str, tuple[int, int]]
 
 
@@ -63,23 +93,26 @@ class _Request:
 
 @lru_cache(maxsize=_KEPT_SPLITS)
 def _load(request: _Request) -> LoadedSplit:
-    parts, tags, first = [], {}, 0
+    tags, first = {}, 0
     counts = request.data.metadata.counts[request.key.split]
     for tag in observed_tags(counts):
-        parts.append(load_tag(request.data, request.experiment, request.key.split, tag))
         tags[tag] = (first, counts[tag])
         first += counts[tag]
-    return LoadedSplit(concat_rows(parts), tags)
+    return LoadedSplit(load_rows(request.data, request.experiment, request.key.split, list(tags)), tags)
 
 
-def load_tag(data: PreparedData, experiment: Experiment, split: str, tag: str) -> Columns:
-    """All rows of a split that have a tag."""
-    records = serialized_records(data.record_files(split, tag)).batch(_PARSED_ROWS)
-    return concat_rows(list(records.map(lambda serialized: parse_records(experiment, serialized))))
+def load_rows(data: PreparedData, experiment: Experiment, split: str, tags: Sequence[str]) -> PackedRows:
+    """All rows of a split that have one of the tags, tag by tag."""
+    batches = [
+        parse_records(experiment, serialized)
+        for tag in tags
+        for serialized in serialized_batches(data.record_files(split, tag), _PARSED_ROWS)
+    ]
+    return PackedRows(concat_rows(batches))
 
 
 def loaded_batches(split: LoadedSplit, batch_size: int) -> Iterator[Columns]:
     """A loaded split once, in its order."""
     rows = sum(count for _, count in split.tags.values())
     for first in range(0, rows, batch_size):
-        yield {name: column[first : first + batch_size] for name, column in split.columns.items()}
+        yield split.rows.between(first, first + batch_size)

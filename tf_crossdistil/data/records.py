@@ -13,19 +13,30 @@ from tf_crossdistil.tags import observed_tags
 Columns = dict[str, tf.Tensor]
 
 _READ_BUFFER = 4 << 20
+# Whatever tf.data does with single records costs more than parsing them.
+CHUNK = 64
+_CHUNKS_IN_TURN = 4
 _DTYPES = {"int64": tf.int64, "float": tf.float32}
 
 
-def serialized_records(files: list[Path]) -> tf.data.Dataset:
-    """The serialized tf.Examples of gzip TFRecord files, in an order that depends on the files only."""
+def serialized_chunks(files: list[Path]) -> tf.data.Dataset:
+    """The serialized tf.Examples of gzip TFRecord files, 64 or fewer at a time.
+
+    The order depends on the files only.
+    """
     paths = tf.data.Dataset.from_tensor_slices([str(path) for path in files])
     return paths.interleave(
-        lambda path: tf.data.TFRecordDataset(path, compression_type="GZIP", buffer_size=_READ_BUFFER),
+        lambda path: tf.data.TFRecordDataset(path, compression_type="GZIP", buffer_size=_READ_BUFFER).batch(CHUNK),
         cycle_length=min(len(files), 4),
-        block_length=256,
+        block_length=_CHUNKS_IN_TURN,
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
+
+
+def serialized_batches(files: list[Path], size: int) -> tf.data.Dataset:
+    """The serialized tf.Examples of files in batches `[size]`, the last one of what is left."""
+    return serialized_chunks(files).rebatch(size)
 
 
 def column_signature(experiment: Experiment) -> dict[str, tf.TensorSpec]:
@@ -62,10 +73,10 @@ def _equally_wide(columns: list[tf.Tensor]) -> list[tf.Tensor]:
 def split_batches(data: PreparedData, experiment: Experiment, split: str, batch_size: int) -> tf.data.Dataset:
     """A whole split once, as batches of columns, tag by tag."""
     tags = observed_tags(data.metadata.counts[split])
-    by_tag = [serialized_records(data.record_files(split, tag)) for tag in tags]
+    by_tag = [serialized_chunks(data.record_files(split, tag)) for tag in tags]
     return (
         reduce(tf.data.Dataset.concatenate, by_tag)
-        .batch(batch_size)
+        .rebatch(batch_size)
         .map(lambda serialized: parse_records(experiment, serialized), num_parallel_calls=tf.data.AUTOTUNE)
         .prefetch(tf.data.AUTOTUNE)
     )

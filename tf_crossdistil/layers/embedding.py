@@ -1,13 +1,35 @@
 """Embedding tables, and the pooling of several embeddings into one."""
 
+import random
+from collections.abc import Sequence
+
 import tensorflow as tf
 import tf_keras as keras
+
+_DEVIATION = 0.05
+
+
+class SmallNormal(keras.initializers.Initializer):
+    """Normal with deviation 0.05, drawn in place: Keras' own initializers hold a table three times while they make it."""
+
+    def __init__(self) -> None:
+        self._seed = random.getrandbits(31)
+
+    def __call__(self, shape: Sequence[int], dtype: tf.DType | None = None, **kwargs: Sequence[int]) -> tf.Tensor:
+        """The values; under parameter servers those of the part of the table that `kwargs` describe."""
+        first_row = kwargs.get("partition_offset", [0])[0]
+        # A shape that the graph knew would have its values computed while the graph is made, once more.
+        return _normal(tf.constant(kwargs.get("partition_shape", shape)), tf.constant([self._seed, first_row]))
+
+
+@tf.function(reduce_retracing=True)
+def _normal(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    return tf.random.stateless_normal(shape, seed, stddev=_DEVIATION)
 
 
 def embedding_table(rows: int, dim: int, trainable: bool = True) -> keras.layers.Embedding:
     """A table `[rows, dim]` that starts with small random vectors; its gradient holds the rows that were looked up."""
-    initializer = keras.initializers.RandomNormal(stddev=0.05)
-    return keras.layers.Embedding(rows, dim, embeddings_initializer=initializer, trainable=trainable)
+    return keras.layers.Embedding(rows, dim, embeddings_initializer=SmallNormal(), trainable=trainable)
 
 
 class PooledEmbedding(keras.layers.Layer):

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import tensorflow as tf
-import tensorflow_recommenders as tfrs
 import tf_keras as keras
 
 from tf_crossdistil.config import Experiment, HashedFeature, NumericFeature, VocabularyFeature
@@ -28,13 +27,14 @@ class Interaction(keras.layers.Layer):
 class CrossInteraction(Interaction):
     """One cross layer: `x_0 * (W x_0 + b) + x_0` (DCN-V2, Wang et al., WWW 2021, Eq. 1)."""
 
-    def __init__(self, dims: Mapping[str, int], **kwargs: object):
-        super().__init__(dims, **kwargs)
-        self.cross = tfrs.layers.dcn.Cross()
+    def build(self, input_shape: Mapping[str, tf.TensorShape]) -> None:
+        """Makes the layer for the width of all features together."""
+        self.dense = keras.layers.Dense(_width(input_shape), kernel_initializer="truncated_normal")
 
     def call(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Crosses the concatenated vectors; the width stays."""
-        return self.cross(super().call(inputs))
+        start = super().call(inputs)
+        return start * self.dense(start) + start
 
 
 class MultiLayerCross(Interaction):
@@ -45,13 +45,21 @@ class MultiLayerCross(Interaction):
 
     def build(self, input_shape: Mapping[str, tf.TensorShape]) -> None:
         """Makes the layers for the width of all features together."""
-        width = sum(shape[-1] for shape in input_shape.values())
-        self.cross = tfrs.layers.feature_interaction.MultiLayerDCN(projection_dim=max(width // 4, 1), num_layers=3)
-        super().build(input_shape)
+        width = _width(input_shape)
+        self.layers = [
+            (
+                keras.layers.Dense(max(width // 4, 1), use_bias=False, kernel_initializer="truncated_normal"),
+                keras.layers.Dense(width, kernel_initializer="truncated_normal"),
+            )
+            for _ in range(3)
+        ]
 
     def call(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Crosses the concatenated vectors; the width stays."""
-        return self.cross(super().call(inputs))
+        outputs = start = super().call(inputs)
+        for down, up in self.layers:
+            outputs = start * up(down(outputs)) + outputs
+        return outputs
 
 
 class DotInteraction(Interaction):
@@ -70,12 +78,14 @@ class DotInteraction(Interaction):
                 "'dim' of those features alike, or choose another interaction"
             )
         self._embedded = list(dims)
-        self.products = tfrs.layers.feature_interaction.DotInteraction()
 
     def call(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Appends one number for each pair of embedded features."""
-        products = self.products([inputs[name] for name in self._embedded])
-        return tf.concat([super().call(inputs), products], axis=1)
+        vectors = tf.stack([inputs[name] for name in self._embedded], axis=1)
+        count = len(self._embedded)
+        products = tf.reshape(tf.matmul(vectors, vectors, transpose_b=True), [-1, count**2])
+        pairs = [first * count + second for first in range(count) for second in range(first)]
+        return tf.concat([super().call(inputs), tf.gather(products, pairs, axis=1)], axis=1)
 
 
 INTERACTIONS: dict[str, type[Interaction]] = {
@@ -93,6 +103,10 @@ def make_interaction(experiment: Experiment) -> Interaction:
         UsageError: it does not suit the features.
     """
     return INTERACTIONS[experiment.model.interaction](_embedded_dims(experiment))
+
+
+def _width(shapes: Mapping[str, tf.TensorShape]) -> int:
+    return sum(shape[-1] for shape in shapes.values())
 
 
 def _embedded_dims(experiment: Experiment) -> dict[str, int]:

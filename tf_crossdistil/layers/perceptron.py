@@ -25,7 +25,7 @@ class Perceptron(keras.layers.Layer):
 
 
 class Tower(keras.layers.Layer):
-    """One task's head: a perceptron and a logit, `[rows, width]` to `[rows]`.
+    """One task's head: a perceptron and a logit, `[rows, width]` to `[rows]`; the logit is float32 in every precision.
 
     Without bias where only differences of logits are trained: Adam would blow the bias's gradient, which is nothing but
     rounding error, up to full steps.
@@ -34,7 +34,7 @@ class Tower(keras.layers.Layer):
     def __init__(self, units: Sequence[int], dropout: float = 0.0, use_bias: bool = True, **kwargs: object):
         super().__init__(**kwargs)
         self.hidden = Perceptron(units, dropout)
-        self.logit = keras.layers.Dense(1, use_bias=use_bias)
+        self.logit = keras.layers.Dense(1, use_bias=use_bias, dtype="float32")
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """The logit of every row."""

@@ -12,7 +12,7 @@ from tf_crossdistil.config import Experiment
 from tf_crossdistil.data.groups import group_feature, group_ids
 from tf_crossdistil.data.records import Columns, column_signature, feature_columns
 from tf_crossdistil.data.strata import strata
-from tf_crossdistil.losses.augmented_ranking import augmented_ranking_loss, ranked_pairs
+from tf_crossdistil.losses.augmented_ranking import augmented_ranking_loss
 from tf_crossdistil.losses.distillation import correct_errors, soft_label_loss
 from tf_crossdistil.losses.student_losses import cross_entropy, find_student_loss
 from tf_crossdistil.metrics.ranking_metrics import RankingMetrics
@@ -27,8 +27,9 @@ from tf_crossdistil.tags import observed_tags, pair_weights, positive_rate
 class CrossDistilModel(tfrs.models.Model):
     """Multi-task ranking with cross-task distillation (Yang et al., AAAI 2022).
 
-    A step runs the network once over natural rows and strata together, updates the network on the sum of all losses, and
-    updates the calibration on its own loss with the network held fixed (Algorithm 1). With T tasks the losses are, for
+    A step runs the network over the natural rows, and its teachers over the rows of the strata, which alone give them
+    gradients; it updates the network on the sum of all losses, and the calibration on its own loss with the network held fixed
+    (Algorithm 1). With T tasks the losses are, for
     task k: `(1 - alpha) CE(y, r)` and `alpha CE(sigmoid(r~ / tau), r / tau)` for the student (Eq. 7), both means over the
     natural rows and scaled by the task's `weight`, and `ranking_weight` times Eq. 4 for the teacher. A row without a task's
     label counts nothing in the losses of that task's student.
@@ -36,12 +37,14 @@ class CrossDistilModel(tfrs.models.Model):
     Args:
         experiment: the configuration.
         metadata: of the prepared data.
+        precision: in which the dense layers compute, one of `training.precision`; a model that is not trained has float32.
+        xla: whether they are compiled.
 
     Raises:
         UsageError: the configuration names a method, backbone, calibrator or loss that does not exist.
     """
 
-    def __init__(self, experiment: Experiment, metadata: Metadata):
+    def __init__(self, experiment: Experiment, metadata: Metadata, precision: str = "float32", xla: bool = False):
         super().__init__()
         self.experiment = experiment
         self.method = method_of(experiment)
@@ -50,22 +53,21 @@ class CrossDistilModel(tfrs.models.Model):
         self._auxiliary = [[self._tasks.index(name) for name in experiment.auxiliary(task)] for task in self._tasks]
         self._student_loss = find_student_loss(experiment.training.loss)
         self.loss_weighting = LOSS_WEIGHTINGS[experiment.training.loss_weighting]([task.weight for task in experiment.tasks])
-        self.network = RankingNetwork(experiment, metadata, self.method)
+        self.network = RankingNetwork(experiment, metadata, self.method, precision, xla)
         counts = metadata.counts["train"]
         rates = [positive_rate(counts, index) for index in range(len(self._tasks))]
         calibrator = find_calibrator(experiment.distillation.calibration)(rates)
         self.calibration = Calibration(calibrator, experiment.training.calibration_learning_rate)
         beta1, beta2 = (self._distillation.beta1, self._distillation.beta2) if self.method.auxiliary_ranking else (0.0, 0.0)
-        # Eq. 4's pairs are many with many tasks; only a method that compares rows has them.
-        compared = strata(experiment, metadata) if self.method.teachers == "ranking" else []
-        tags, draws = [stratum.tag for stratum in compared], [stratum.draws for stratum in compared]
-        self._pairs = [
-            ranked_pairs(pair_weights(self._tasks, task, experiment.auxiliary(task), counts, beta1, beta2, tags), draws)
-            for task in self._tasks
+        # Tags are many with many tasks; only a method that compares rows has their pairs.
+        tags = strata(metadata) if self.method.teachers == "ranking" else []
+        self._pair_weights = [
+            pair_weights(self._tasks, task, experiment.auxiliary(task), counts, beta1, beta2, tags) for task in self._tasks
         ]
-        self._teacher_losses: dict[str, Callable[[dict[str, Any], tf.Tensor, int], tf.Tensor]] = {
-            "ranking": self._ranking_loss,
-            "labels": self._label_loss,
+        self._teacher_losses: dict[str, Callable[[dict[str, Any], dict[str, tf.Tensor], bool], list[tf.Tensor]]] = {
+            "ranking": self._ranking_losses,
+            "labels": self._label_losses,
+            "none": lambda batch, logits, training: [],
         }
         self.metadata = metadata
         self._groups = group_feature(experiment)
@@ -110,15 +112,17 @@ class CrossDistilModel(tfrs.models.Model):
         """Teachers' logits `[rows, tasks]` as those of probabilities; unchanged by a method without calibration."""
         return self.calibration(logits) if self.method.calibration else logits
 
-    def losses_by_name(self, batch: dict[str, Any], logits: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def losses_by_name(
+        self, batch: dict[str, Any], logits: dict[str, tf.Tensor], training: bool = False
+    ) -> dict[str, tf.Tensor]:
         """Every term of the model's loss, weighted, as scalars; their sum is what the network minimises.
 
         Args:
             batch: an element of `TrainingBatches`.
-            logits: of all rows of the batch, by task.
+            logits: of its natural rows, by task.
+            training: whether the teachers see the strata as in training, with dropout.
         """
         labels, weights = labels_and_weights(batch)
-        natural = {task: values[: labels.shape[0] or tf.shape(labels)[0]] for task, values in logits.items()}
         distils = self.method.soft_labels != "none"
         alpha = self._distillation.alpha if distils else 0.0
 
@@ -127,18 +131,14 @@ class CrossDistilModel(tfrs.models.Model):
 
         losses = {}
         for index, task in enumerate(self._tasks):
-            losses[task] = (1.0 - alpha) * weighted(self._student_loss(labels[:, index], natural[task]), index)
+            losses[task] = (1.0 - alpha) * weighted(self._student_loss(labels[:, index], logits[task]), index)
         if distils:
-            soft_labels = self._soft_labels(self.teacher_logits(natural), labels)
+            soft_labels = self._soft_labels(self.teacher_logits(logits), labels)
             for index, task in enumerate(self._tasks):
-                soft = soft_label_loss(natural[task], soft_labels[index], self._distillation.temperature)
+                soft = soft_label_loss(logits[task], soft_labels[index], self._distillation.temperature)
                 losses[f"{task}/distillation"] = alpha * weighted(soft, index)
-        if self.method.teachers != "none":
-            for index, task in enumerate(self._tasks):
-                losses[teacher_name(task)] = self._teacher_losses[self.method.teachers](
-                    batch, logits[teacher_name(task)], index
-                )
-        return losses
+        teacher_losses = self._teacher_losses[self.method.teachers](batch, logits, training)
+        return losses | dict(zip(self.network.teachers, teacher_losses, strict=True))
 
     def _soft_labels(self, teachers: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
         """What the student of each task learns from, `[rows]`."""
@@ -150,32 +150,40 @@ class CrossDistilModel(tfrs.models.Model):
             return probabilities
         return [tf.add_n([probabilities[other] for other in others]) / len(others) for others in self._auxiliary]
 
-    def _ranking_loss(self, batch: dict[str, Any], logits: tf.Tensor, index: int) -> tf.Tensor:
-        loss = augmented_ranking_loss(tf.gather(logits, batch["strata"]), self._pairs[index])
-        return self._distillation.ranking_weight * loss
+    def _ranking_losses(self, batch: dict[str, Any], logits: dict[str, tf.Tensor], training: bool) -> list[tf.Tensor]:
+        # The natural rows' teacher logits are soft labels only, without gradient: their backward pass is never made.
+        drawn = self.network(batch["strata"], self.network.teachers, training=training)
+        shape = [len(self._pair_weights[0]), self.experiment.training.strata_batch_size]
+        shape[1] //= tf.distribute.get_strategy().num_replicas_in_sync
+        return [
+            self._distillation.ranking_weight * augmented_ranking_loss(tf.reshape(drawn[name], shape), weights)
+            for name, weights in zip(self.network.teachers, self._pair_weights, strict=True)
+        ]
 
-    def _label_loss(self, batch: dict[str, Any], logits: tf.Tensor, index: int) -> tf.Tensor:
+    def _label_losses(self, batch: dict[str, Any], logits: dict[str, tf.Tensor], training: bool) -> list[tf.Tensor]:
         labels, weights = labels_and_weights(batch)
-        return tf.reduce_mean(weights[:, index] * cross_entropy(labels[:, index], logits[: tf.shape(labels)[0]]))
+        return [
+            tf.reduce_mean(weights[:, index] * cross_entropy(labels[:, index], logits[name]))
+            for index, name in enumerate(self.network.teachers)
+        ]
 
     def compute_loss(self, inputs: dict[str, Any], training: bool = False) -> tf.Tensor:
         """The sum of all losses of a batch, a scalar."""
-        return self._total(self.losses_by_name(inputs, self(inputs["features"], training=training)))
+        return self._total(self.losses_by_name(inputs, self(inputs["features"], training=training), training))
 
     def train_step(self, inputs: dict[str, Any]) -> dict[str, tf.Tensor]:
         """One step of Algorithm 1 on one batch; returns the running means of all losses by name."""
         with tf.GradientTape() as tape:
             logits = self(inputs["features"], training=True)
-            losses = self.losses_by_name(inputs, logits)
+            losses = self.losses_by_name(inputs, logits, training=True)
             losses["loss"] = self._total(losses)
             # Gradients are summed over replicas.
             share = losses["loss"] / self.distribute_strategy.num_replicas_in_sync
-        variables = self.trainable_variables
-        self.optimizer.apply_gradients(zip(tape.gradient(share, variables), variables, strict=True))
+        # Not `apply_gradients`: `minimize` is what scales losses of float16.
+        self.optimizer.minimize(share, self.trainable_variables, tape=tape)
         if self._calibrates:
             labels, weights = labels_and_weights(inputs)
-            natural = self.teacher_logits(logits)[: tf.shape(labels)[0]]
-            losses["calibration"] = self.calibration.update(natural, labels, weights)
+            losses["calibration"] = self.calibration.update(self.teacher_logits(logits), labels, weights)
         return self._log(losses)
 
     def test_step(self, inputs: dict[str, Any]) -> dict[str, tf.Tensor]:

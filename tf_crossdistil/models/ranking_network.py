@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 import tf_keras as keras
 
-from tf_crossdistil.backbones.checking import check_backbone
+from tf_crossdistil.backbones.checking import check_backbone, check_backbone_trains
 from tf_crossdistil.backbones.registry import BACKBONES, find_backbone
 from tf_crossdistil.config import Experiment, NumericFeature
 from tf_crossdistil.data.records import Columns, column_signature, feature_columns
@@ -13,6 +13,7 @@ from tf_crossdistil.layers.feature_encoder import FeatureEncoder
 from tf_crossdistil.layers.interaction import make_interaction
 from tf_crossdistil.layers.numeric import check_numeric_transform
 from tf_crossdistil.layers.perceptron import Tower
+from tf_crossdistil.layers.precision import computing_in
 from tf_crossdistil.models.methods import Method, method_of
 from tf_crossdistil.schema import Metadata
 
@@ -45,7 +46,9 @@ def check_network(experiment: Experiment, metadata: Metadata) -> None:
     teachers = teacher_names(experiment, method_of(experiment))
     # Tests try the package's own.
     if settings.backbone not in BACKBONES:
-        check_backbone(settings, experiment.task_names, teachers, _encoded_width(experiment, metadata))
+        width = _encoded_width(experiment, metadata)
+        check_backbone(settings, experiment.task_names, teachers, width)
+        check_backbone_trains(settings, experiment.training, experiment.task_names, teachers, width)
 
 
 class RankingNetwork(keras.Model):
@@ -55,39 +58,50 @@ class RankingNetwork(keras.Model):
         experiment: the configuration.
         metadata: of the prepared data; vocabularies and statistics size the network.
         method: what teachers there are.
+        precision: in which interaction, backbone and towers compute, a Keras policy; all variables and the logits are float32.
+        xla: whether interaction, backbone and towers are compiled when called with `training`.
     """
 
-    def __init__(self, experiment: Experiment, metadata: Metadata, method: Method):
+    def __init__(
+        self, experiment: Experiment, metadata: Metadata, method: Method, precision: str = "float32", xla: bool = False
+    ):
         super().__init__(name="ranking_network")
         settings = experiment.model
         self.students = experiment.task_names
         self.teachers = teacher_names(experiment, method)
-        self.backbone = find_backbone(settings.backbone)(self.students, self.teachers, settings)
-        owners = [EVERY_TASK] if self.backbone.shares_embeddings else [*self.students, *self.teachers]
+        self._precision = precision
+        with computing_in(precision):
+            self.backbone = find_backbone(settings.backbone)(self.students, self.teachers, settings)
+            owners = [EVERY_TASK] if self.backbone.shares_embeddings else [*self.students, *self.teachers]
+            self.interactions = {owner: make_interaction(experiment) for owner in owners}
+            # Of an order only differences are learned; the calibration has the bias.
+            self.towers = {task: Tower(settings.towers, settings.dropout) for task in self.students} | {
+                task: Tower(settings.towers, settings.dropout, use_bias=method.teachers == "labels") for task in self.teachers
+            }
         self.encoders = {owner: FeatureEncoder(experiment, metadata) for owner in owners}
-        self.interactions = {owner: make_interaction(experiment) for owner in owners}
-        # Of an order only differences are learned; the calibration has the bias.
-        self.towers = {task: Tower(settings.towers, settings.dropout) for task in self.students} | {
-            task: Tower(settings.towers, settings.dropout, use_bias=method.teachers == "labels") for task in self.teachers
-        }
+        self._logits_in_training = tf.function(self._logits, jit_compile=True) if xla else self._logits
 
     def call(self, inputs: Columns, tasks: Sequence[str] | None = None, training: bool = False) -> dict[str, tf.Tensor]:
         """Logits of `tasks`, by default of all; nothing is computed for others."""
         tasks = [*self.students, *self.teachers] if tasks is None else list(tasks)
-        if self.backbone.shares_embeddings:
-            encoded = self._encode(EVERY_TASK, inputs)
-        else:
-            encoded = {task: self._encode(task, inputs) for task in tasks}
-        representations = self.backbone(encoded, tasks, training=training)
-        return {task: self.towers[task](representations[task], training=training) for task in tasks}
+        owners = [EVERY_TASK] if self.backbone.shares_embeddings else tasks
+        vectors = {owner: self.encoders[owner](inputs) for owner in owners}
+        logits = self._logits_in_training if training else self._logits
+        return logits(vectors, tuple(tasks), training)
 
     @property
     def embedding_variables(self) -> list[tf.Variable]:
         """The embedding tables that are trained; their gradients are sparse."""
         return [variable for encoder in self.encoders.values() for variable in encoder.embedding_variables]
 
-    def _encode(self, owner: str, inputs: Columns) -> tf.Tensor:
-        return self.interactions[owner](self.encoders[owner](inputs))
+    def _logits(self, vectors: dict[str, dict[str, tf.Tensor]], tasks: Sequence[str], training: bool) -> dict[str, tf.Tensor]:
+        """The dense part: logits of `tasks` from the features' vectors by owner."""
+        # Layers may make others when they are called first.
+        with computing_in(self._precision):
+            encoded = {owner: self.interactions[owner](inputs) for owner, inputs in vectors.items()}
+            inputs = encoded[EVERY_TASK] if self.backbone.shares_embeddings else encoded
+            representations = self.backbone(inputs, list(tasks), training=training)
+            return {task: self.towers[task](representations[task], training=training) for task in tasks}
 
 
 def _encoded_width(experiment: Experiment, metadata: Metadata) -> int:

@@ -1,5 +1,8 @@
 """Optimizers whose step costs the same whatever the vocabulary's size."""
 
+from collections.abc import Callable, Iterable, Sequence
+
+import tensorflow as tf
 import tensorflow_recommenders as tfrs
 import tf_keras as keras
 
@@ -11,13 +14,40 @@ from tf_crossdistil.models.crossdistil import CrossDistilModel
 _INITIAL_ACCUMULATOR = 1e-5
 
 
-def composite_optimizer(model: CrossDistilModel, settings: Training) -> tfrs.experimental.optimizers.CompositeOptimizer:
-    """Adagrad for the embedding tables, Adam for everything dense.
+class CompositeOptimizer(tfrs.experimental.optimizers.CompositeOptimizer):
+    """TFRS' optimizer, whose update is an operation as any optimizer's is, so that loss scaling can leave it out.
+
+    Args:
+        parts: pairs of an optimizer and a function that returns its variables, no variable twice.
+    """
+
+    def __init__(self, parts: Sequence[tuple[keras.optimizers.legacy.Optimizer, Callable[[], list[tf.Variable]]]]):
+        super().__init__(parts)
+        self._parts = parts
+
+    def apply_gradients(
+        self,
+        grads_and_vars: Iterable[tuple[tf.Tensor, tf.Variable]],
+        name: str | None = None,
+        experimental_aggregate_gradients: bool = True,
+    ) -> tf.Operation:
+        """Updates every variable by its own optimizer."""
+        gradients = {variable.ref(): gradient for gradient, variable in grads_and_vars}
+        for optimizer, variables in self._parts:
+            own = [(gradients[variable.ref()], variable) for variable in variables() if variable.ref() in gradients]
+            if own:
+                update = optimizer.apply_gradients(own, name, experimental_aggregate_gradients)
+        # TensorFlow runs all of them; this is one that all replicas have in common.
+        return update
+
+
+def composite_optimizer(model: CrossDistilModel, settings: Training) -> keras.optimizers.legacy.Optimizer:
+    """Adagrad for the embedding tables, Adam for everything dense; with loss scaling where float16 needs it.
 
     Both are the legacy kind: they touch only the rows of a table that a batch looked up. Any Adam over the tables would
-    touch every row at every step.
+    touch every row at every step. A step whose gradients are not finite at the loss scale is skipped, and the scale halved.
     """
-    return tfrs.experimental.optimizers.CompositeOptimizer(
+    optimizer = CompositeOptimizer(
         [
             (
                 keras.optimizers.legacy.Adagrad(settings.embedding_learning_rate, _INITIAL_ACCUMULATOR),
@@ -26,3 +56,4 @@ def composite_optimizer(model: CrossDistilModel, settings: Training) -> tfrs.exp
             (keras.optimizers.legacy.Adam(settings.learning_rate), lambda: model.dense_variables),
         ]
     )
+    return keras.mixed_precision.LossScaleOptimizer(optimizer) if settings.precision == "mixed_float16" else optimizer

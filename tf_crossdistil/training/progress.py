@@ -1,34 +1,44 @@
-"""How training looks on the screen: a live bar within an epoch, one line after it."""
+"""How an epoch looks on the screen while it is trained."""
 
 import time
 from types import TracebackType
-from typing import Any
 
-import tf_keras as keras
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 
-class EpochProgress(keras.callbacks.Callback):
-    """A bar with rows a second, loss and time left while `fit` runs one epoch; measures the epoch's seconds."""
+class EpochProgress:
+    """A bar with rows a second, time left for the epoch, and losses by name; measures the seconds.
 
-    def __init__(self, console: Console, label: str, epoch: int, steps: int, batch_size: int):
-        super().__init__()
-        self._batch_size = batch_size
+    Args:
+        console: where it is drawn, if that is a terminal.
+        label: what is trained.
+        steps: of the epoch.
+        first_step: how many are done already.
+        batch_size: rows of a step.
+    """
+
+    def __init__(self, console: Console, label: str, steps: int, first_step: int, batch_size: int):
+        self._first_step, self._batch_size = first_step, batch_size
         self._started = time.perf_counter()
+        self._rows = 0
         self.seconds = 0.0
         self._bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=20),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[speed]} rows/s  loss {task.fields[loss]}"),
+            TextColumn("{task.fields[speed]} rows/s"),
             TimeRemainingColumn(),
+            # With many tasks there is no room for every loss.
+            TextColumn("{task.fields[losses]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
             console=console,
             transient=True,
+            expand=True,
             # Without a terminal the bar would be nothing but an empty line; the line after each epoch stays.
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task(f"{label} epoch {epoch}", total=steps, speed="-", loss="-")
+        self._task = self._bar.add_task(label, total=steps, completed=first_step, speed="-", losses="")
 
     def __enter__(self) -> "EpochProgress":
         self._bar.start()
@@ -37,8 +47,14 @@ class EpochProgress(keras.callbacks.Callback):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._bar.stop()
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Moves the bar."""
+    @property
+    def rows_per_second(self) -> float:
+        """Since this process began with the epoch."""
+        return self._rows / self.seconds if self.seconds else 0.0
+
+    def after_step(self, step: int, losses: dict[str, float]) -> None:
+        """Moves the bar to a finished step of the epoch."""
         self.seconds = time.perf_counter() - self._started
-        speed = f"{(batch + 1) * self._batch_size / self.seconds:,.0f}"
-        self._bar.update(self._task, completed=batch + 1, speed=speed, loss=f"{(logs or {}).get('loss', float('nan')):.4f}")
+        self._rows = (step - self._first_step) * self._batch_size
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
+        self._bar.update(self._task, completed=step, speed=f"{self.rows_per_second:,.0f}", losses=shown)

@@ -1,0 +1,113 @@
+"""Runs that die and go on: bit for bit as if nothing had happened."""
+
+import random
+import shutil
+import signal
+
+import pytest
+from rich.console import Console
+
+from tests.training.conftest import assert_same
+from tf_crossdistil.config_file import load_config
+from tf_crossdistil.errors import UsageError
+from tf_crossdistil.models.run import Run
+from tf_crossdistil.training.trainer import train
+
+
+@pytest.fixture
+def finish(small_experiment, prepared):
+    """Resumes a run to its end; gives it and what was printed."""
+
+    def resume(directory, experiment=small_experiment):
+        console = Console(width=300)
+        with console.capture() as captured:
+            run = train(experiment, prepared, directory, console, resume=True)
+        return run, captured.get()
+
+    return resume
+
+
+def test_a_run_that_dies_goes_on_bit_for_bit(undisturbed, killed_after, finish, tmp_path):
+    # Within the first epoch, then at the beginning of the next.
+    for steps in (3, 4):
+        killed_after(tmp_path / "run", steps)
+    resumed, printed = finish(tmp_path / "run")
+    assert "resuming after epoch 1\n" in printed
+    assert_same(resumed, undisturbed)
+    _, printed = finish(tmp_path / "run")
+    assert "nothing to do: the run ended with epoch 2" in printed
+
+
+def test_a_streamed_run_that_dies_goes_on_bit_for_bit(killed_after, finish, monkeypatch, tmp_path):
+    monkeypatch.setattr("tf_crossdistil.data.loaded_split.MOST_BYTES", 0)
+    whole, _ = finish(tmp_path / "whole")
+    killed_after(tmp_path / "run", 3)
+    resumed, printed = finish(tmp_path / "run")
+    assert "resuming after epoch 0, step 2 of 6" in printed
+    assert_same(resumed, whole)
+
+
+def test_sigkill_at_a_random_step(undisturbed, signalled, finish, tmp_path):
+    code, _ = signalled(tmp_path / "run", signal.SIGKILL, random.randint(3, 11))
+    assert code == -signal.SIGKILL
+    resumed, printed = finish(tmp_path / "run")
+    assert "resuming after epoch" in printed
+    assert_same(resumed, undisturbed)
+
+
+@pytest.mark.slow
+def test_sigkill_at_five_random_steps(undisturbed, signalled, finish, tmp_path):
+    for _ in range(5):
+        assert signalled(tmp_path / "run", signal.SIGKILL, random.randint(1, 4))[0] in (-signal.SIGKILL, 0)
+    assert_same(finish(tmp_path / "run")[0], undisturbed)
+
+
+def test_sigterm_finishes_the_step_saves_and_asks_for_a_restart(undisturbed, signalled, finish, tmp_path):
+    code, error = signalled(tmp_path / "run", signal.SIGTERM, 3)
+    assert code == 143
+    last = error.strip().splitlines()[-1]
+    assert last == (
+        "stopped by SIGTERM in epoch 1 after step 3 of 6, and saved; the same command with --resume goes on from there"
+    )
+    resumed, printed = finish(tmp_path / "run")
+    assert "resuming after epoch 0, step 3 of 6" in printed
+    assert_same(resumed, undisturbed)
+
+
+@pytest.mark.slow
+def test_ctrl_c_finishes_the_step_and_saves(undisturbed, signalled, finish, tmp_path):
+    code, error = signalled(tmp_path / "run", signal.SIGINT, 9)
+    assert code == 130
+    assert "stopped by SIGINT in epoch 2 after step 3 of 6, and saved" in error
+    assert_same(finish(tmp_path / "run")[0], undisturbed)
+
+
+def test_resume_starts_where_nothing_is(finish, killed_after, undisturbed, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    # A process that died while it created the run.
+    shutil.copytree(undisturbed.directory / "data", empty / "data")
+    run, printed = finish(empty)
+    assert "holds no run to resume; starting from the beginning" in printed
+    assert_same(run, undisturbed)
+
+
+def test_what_may_change_with_resume(undisturbed, small_config, small_experiment, prepared, finish, tmp_path):
+    run = Run.open(undisturbed.directory)
+    free = ["training.epochs=9", "training.early_stopping={metric: log_loss}", "training.checkpoints={keep: 9}"]
+    run.check_resumable(load_config(small_config, [*free, "training.strategy=mirrored"]), prepared.metadata)
+    for fixed in ("training.batch_size=64", "training.precision=mixed_bfloat16", "training.seed=3", "model.dropout=0"):
+        with pytest.raises(UsageError, match=r"is not the one that .* was started with"):
+            run.check_resumable(load_config(small_config, [fixed]), prepared.metadata)
+    with pytest.raises(UsageError, match="the data is run other, and"):
+        run.check_resumable(small_experiment, prepared.metadata.model_copy(update={"run": "other"}))
+
+
+def test_early_stopping_may_end_a_run_when_it_is_resumed(undisturbed, small_config, finish, tmp_path):
+    shutil.copytree(undisturbed.directory, tmp_path / "run")
+    aucs = [entry["validation_auc"] for entry in undisturbed.history()]
+    best = 1 + aucs.index(max(aucs))
+    settings = ["training.epochs=2", "training.early_stopping={metric: auc, patience: 1}"]
+    _, printed = finish(tmp_path / "run", load_config(small_config, settings))
+    assert "nothing to do: the run ended with epoch 2" in printed
+    assert f"best validation auc {max(aucs):.4f} in epoch {best}" in printed

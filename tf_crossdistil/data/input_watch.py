@@ -1,0 +1,81 @@
+"""Measures whether batches are ready before they are asked for."""
+
+import time
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tf_crossdistil.config import Experiment
+from tf_crossdistil.data.training_batches import TrainingBatches
+from tf_crossdistil.data.training_rows import Shard
+from tf_crossdistil.schema import PreparedData
+
+# Steps over which is judged; the first so many, while functions are traced and buffers are filled, do not count.
+WINDOW = 100
+# The share of the time that training may wait.
+_MOST_WAITING = 0.2
+_BUFFER = 2
+_ONE_DEVICE = Shard()
+
+
+class InputWatch:
+    """Compares when each element of an epoch was ready with when training had finished the step before."""
+
+    def __init__(self) -> None:
+        self._ready_at: dict[int, float] = {}
+        self._number = 0
+        self._steps = 0
+        self._finished: float | None = None
+        self._waited = self._elapsed = 0.0
+        self._is_told = False
+
+    def watch(self, elements: tf.data.Dataset) -> tf.data.Dataset:
+        """The elements of an epoch in their order, a few of them held ready."""
+        ready_at = self._ready_at = {}
+        self._number, self._finished = 0, None
+
+        def note(number: np.int64) -> np.int64:
+            ready_at[int(number)] = time.perf_counter()
+            return number
+
+        def noted(number: tf.Tensor, element: Any) -> tuple[Any, tf.Tensor]:
+            # Under determinism TensorFlow reads nothing ahead where a function is stateful, and has no clock.
+            return element, tf.numpy_function(note, [number], tf.int64, stateful=False)
+
+        return elements.enumerate().map(noted).prefetch(_BUFFER).map(lambda element, number: element)
+
+    def after_step(self) -> float | None:
+        """To be called after each step; once, when training waits too much: the share of the time that it waits."""
+        now, ready = time.perf_counter(), self._ready_at.pop(self._number, 0.0)
+        if self._finished is not None:
+            self._waited += max(0.0, ready - self._finished)
+            self._elapsed += now - self._finished
+        self._finished = now
+        self._number += 1
+        self._steps += 1
+        if self._is_told or self._steps % WINDOW:
+            return None
+        share = self._waited / self._elapsed if self._elapsed else 0.0
+        self._waited = self._elapsed = 0.0
+        self._is_told = self._steps > WINDOW and share > _MOST_WAITING
+        return share if self._is_told else None
+
+
+class WatchedBatches(TrainingBatches):
+    """Training batches that pass through a watch.
+
+    Args:
+        data: the prepared data.
+        experiment: its configuration.
+        with_strata: whether the method compares strata.
+        watch: measures them.
+    """
+
+    def __init__(self, data: PreparedData, experiment: Experiment, with_strata: bool, watch: InputWatch):
+        super().__init__(data, experiment, with_strata)
+        self._watch = watch
+
+    def epoch(self, epoch: int, first_step: int = 0, shard: Shard = _ONE_DEVICE) -> tf.data.Dataset:
+        """The batches of one epoch from a step on."""
+        return self._watch.watch(super().epoch(epoch, first_step, shard))

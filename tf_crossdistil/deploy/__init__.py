@@ -1,0 +1,1 @@
+"""Files to train on a cluster with; docs/cluster.md explains them."""

@@ -1,0 +1,1 @@
+"""Over which devices and hosts a training step is spread."""

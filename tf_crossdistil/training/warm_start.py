@@ -1,0 +1,143 @@
+"""Warm start: a new run goes on from a former one, whose vocabularies may have been others.
+
+What the former run's best epoch has for a value, a bucket or a weight goes on, with the state that the optimizers had for it;
+what it lacks starts as in any new run.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow as tf
+
+from tf_crossdistil.config import Experiment, NumericFeature
+from tf_crossdistil.errors import UsageError
+from tf_crossdistil.layers.numeric import BucketEmbedding
+from tf_crossdistil.models.crossdistil import CrossDistilModel
+from tf_crossdistil.models.methods import method_of
+from tf_crossdistil.models.run import Run
+from tf_crossdistil.schema import PreparedData
+from tf_crossdistil.training.carried_rows import carried_rows, embedded_features
+from tf_crossdistil.training.former_checkpoint import FormerCheckpoint
+
+# By which part of their deviation the numbers of a feature may move unmentioned.
+_MOVED = 0.1
+# What of a feature may differ between the runs: where its values come from, and which of them have ids.
+_FREE_OF_FEATURES = {"column", "min_count", "max_size", "oov_buckets", "buckets", "boundaries", "pretrained"} | {
+    "delimiter",
+    "max_length",
+    "default",
+}
+
+
+def check_warm_start(run: Run, experiment: Experiment, data: PreparedData) -> None:
+    """Refuses a former run that a new one cannot go on from, before anything is written.
+
+    Reads all of the former run's checkpoint and vocabularies once, so that damage is told.
+
+    Args:
+        run: the former run.
+        experiment: the new run's configuration.
+        data: a prepared data set of that configuration.
+
+    Raises:
+        UsageError: the two configurations make networks that differ in more than vocabularies.
+        CrossDistilError: the former run has no finished epoch, or its files are damaged.
+    """
+    for key, former, new in _settings(run.experiment, experiment):
+        if former != new:
+            raise UsageError(
+                f"cannot go on from {run.directory}: {key} is {new}, there it is {former}; make it the same, or train without "
+                "--warm-start"
+            )
+    FormerCheckpoint(run).check()
+    for feature in embedded_features(experiment):
+        carried_rows(feature, run, data)
+
+
+def warm_start(model: CrossDistilModel, run: Run, data: PreparedData) -> list[str]:
+    """Puts what a former run learned into a model and its optimizers; everything else stays as it is.
+
+    Args:
+        model: built and compiled; pretrained vectors are in it already, since rows that go on win over them.
+        run: the former run, which `check_warm_start` let pass.
+        data: which the model will be trained on.
+
+    Returns:
+        Lines that say what goes on, with warnings.
+
+    Raises:
+        UsageError: a weight of the former run has another shape.
+        CrossDistilError: the former run's files are damaged.
+    """
+    all_rows = [carried_rows(feature, run, data) for feature in embedded_features(model.experiment)]
+    by_table = {id(table): rows for rows in all_rows for table in _tables(model, rows.feature)}
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    parts = {"network": model.network, "loss_weighting": model.loss_weighting, "optimizer": optimizer}
+    if _calibrates(run.experiment) and _calibrates(model.experiment):
+        parts |= {"calibration": model.calibration.calibrator, "calibration_optimizer": model.calibration.optimizer}
+    with model.distribute_strategy.scope():
+        variables, with_state = FormerCheckpoint(run).restore(parts, by_table)
+    lines = [rows.report(run) for rows in all_rows] + list(_moved_numbers(model.experiment, run, data))
+    lines += _new_weights(model, run, {id(variable) for variable in variables})
+    if not with_state:
+        lines.append(f"warning: {run.directory} kept no state of its optimizers, so that the first steps are large")
+    return lines
+
+
+def _settings(former: Experiment, new: Experiment) -> Iterator[tuple[str, Any, Any]]:
+    """What must be the same for weights to keep their meaning: key, value of the former run, value of the new one."""
+    yield "the list of tasks", former.task_names, new.task_names
+    # The first dense layers take the features side by side, in their order.
+    yield "the list of features", [feature.name for feature in former.features], [feature.name for feature in new.features]
+    for known, feature in zip(former.features, new.features, strict=True):
+        place = f"features.{feature.name}"
+        yield f"{place}.kind", known.kind, feature.kind
+        for key in sorted(type(feature).model_fields.keys() - _FREE_OF_FEATURES):
+            yield f"{place}.{key}", getattr(known, key), getattr(feature, key)
+    for key in sorted(type(new.model).model_fields.keys() - {"dropout"}):
+        yield f"model.{key}", getattr(former.model, key), getattr(new.model, key)
+    if _calibrates(former) and _calibrates(new):
+        yield "distillation.calibration", former.distillation.calibration, new.distillation.calibration
+
+
+def _calibrates(experiment: Experiment) -> bool:
+    method = method_of(experiment)
+    return method.teachers != "none" and method.calibration
+
+
+def _tables(model: CrossDistilModel, feature: str) -> Iterator[tf.Variable]:
+    """Every copy of a feature's table."""
+    for encoder in model.network.encoders.values():
+        layer = encoder.encoders[feature]
+        yield (layer.table if isinstance(layer, BucketEmbedding) else encoder.tables[feature]).embeddings
+
+
+def _moved_numbers(experiment: Experiment, run: Run, data: PreparedData) -> Iterator[str]:
+    """A line for each feature that the network sees differently, since statistics come from the new data."""
+    for feature in experiment.features:
+        if not isinstance(feature, NumericFeature):
+            continue
+        former, new = run.metadata.numeric[feature.name], data.metadata.numeric[feature.name]
+        if feature.is_bucketized and len(former.boundaries) == len(new.boundaries) and former.boundaries != new.boundaries:
+            yield f"feature '{feature.name}': its boundaries moved; each bucket goes on from the one at its place"
+        moved = max(abs(new.mean - former.mean), abs(new.deviation - former.deviation)) > _MOVED * former.deviation
+        if feature.transform == "standardize" and moved:
+            yield (
+                f"feature '{feature.name}': mean {former.mean:.4g} and deviation {former.deviation:.4g} became {new.mean:.4g} "
+                f"and {new.deviation:.4g}; warning: the network takes up its numbers on the former scale"
+            )
+
+
+def _new_weights(model: CrossDistilModel, run: Run, carried: set[int]) -> list[str]:
+    """A line on weights that the former run lacks, such as those of teachers."""
+    weights = [*model.network.trainable_variables, *model.loss_weighting.trainable_variables]
+    if _calibrates(model.experiment):
+        weights += model.calibration.calibrator.trainable_variables
+    new = [weight for weight in weights if id(weight) not in carried]
+    if not new:
+        return []
+    was, now = run.experiment, model.experiment
+    causes = {"distillation.method": (was.distillation.method, now.distillation.method)}
+    causes |= {"training.loss_weighting": (was.training.loss_weighting, now.training.loss_weighting)}
+    why = "; ".join(f"{key} is {new}, there it is {former}" for key, (former, new) in causes.items() if former != new)
+    return [f"{len(new)} weights start anew, which {run.directory} lacks" + (f": {why}" if why else "")]
