@@ -8,11 +8,21 @@ makes those that are missing or whose requirements have changed; they lie beside
 import hashlib
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.preprocess import ROOT
 
 PEERS = ("deepctr", "torch_rechub")
+# Packages of an index of their own: PyPI's torch comes with gigabytes of CUDA.
+_INDEXES = {"torch": "https://download.pytorch.org/whl/cpu"}
+# An index that cannot be reached is given up soon; pip goes on with the others.
+_PATIENCE = ("--retries=1", "--timeout=15")
+_LONGEST_SECONDS = 900
+
+
+class NotInstalledError(Exception):
+    """A peer's libraries cannot be installed here."""
 
 
 def requirements(peer: str) -> Path:
@@ -32,18 +42,37 @@ def make_environment(peer: str) -> Path:
     """The interpreter of a peer's environment, which is made when it is not there.
 
     Raises:
-        CalledProcessError: pip cannot install the requirements; it has said why.
+        NotInstalledError: the requirements cannot be installed within 15 minutes.
     """
     python = environment_python(peer)
     if python is None:
         folder = _folder(peer)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
         python = folder / "bin" / "python"
-        # PyTorch's own index is asked for every package; where it cannot be reached, that should not take minutes.
-        pip = [str(python), "-m", "pip", "install", "--quiet", "--retries=0", "-r", str(requirements(peer))]
-        subprocess.run(pip, check=True)
+        _run([sys.executable, "-m", "venv", "--clear", str(folder)], peer)
+        for options in _installations(peer):
+            _run([str(python), "-m", "pip", "install", "--quiet", *_PATIENCE, *options], peer)
         (folder / ".requirements").write_text(_stamp(peer))
     return python
+
+
+def _installations(peer: str) -> Iterator[list[str]]:
+    """Options of pip, for one installation after another."""
+    pins = requirements(peer).read_text().splitlines()
+    for package, index in _INDEXES.items():
+        # By itself, so that this index is asked for nothing else.
+        for pin in (line for line in pins if line.startswith(f"{package}==")):
+            yield ["--no-deps", f"--extra-index-url={index}", pin]
+    yield ["-r", str(requirements(peer))]
+
+
+def _run(command: list[str], peer: str) -> None:
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=_LONGEST_SECONDS)
+    except subprocess.CalledProcessError as error:
+        reason = (error.stderr.strip() or error.stdout.strip() or f"exit {error.returncode}").splitlines()[-1]
+        raise NotInstalledError(f"{peer} cannot be installed: {reason}") from error
+    except subprocess.TimeoutExpired as error:
+        raise NotInstalledError(f"{peer} cannot be installed within {_LONGEST_SECONDS // 60} minutes") from error
 
 
 def _folder(peer: str) -> Path:
@@ -56,8 +85,11 @@ def _stamp(peer: str) -> str:
 
 def main() -> None:
     """Makes all environments."""
-    for peer in PEERS:
-        print(make_environment(peer))
+    try:
+        for peer in PEERS:
+            print(make_environment(peer))
+    except NotInstalledError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -30,18 +30,20 @@ _STEPS_A_TURN = 5
 
 def batches(kind: str, prepared: Path, table_rows: int) -> Iterator[Any]:
     """Batches of one epoch after another, streamed or in memory."""
-    from tf_crossdistil.data import training_rows
+    from tf_crossdistil.data.in_memory_rows import InMemoryRows
     from tf_crossdistil.data.strata import strata
+    from tf_crossdistil.data.streamed_rows import StreamedRows
+    from tf_crossdistil.data.training_rows import BatchShape, Shard
     from tf_crossdistil.schema import PreparedData
 
     data = PreparedData.open(prepared)
     experiment = training_experiment(table_rows)
-    shape = training_rows.BatchShape(BATCH_SIZE, strata(data.metadata), experiment.training.strata_batch_size)
-    rows: training_rows.TrainingRows = getattr(training_rows, kind)(data, experiment, shape)
+    shape = BatchShape(BATCH_SIZE, strata(data.metadata), experiment.training.strata_batch_size)
+    rows = {"streamed": StreamedRows, "in_memory": InMemoryRows}[kind](data, experiment, shape)
     # An epoch of `TrainingRows` is cut to whole batches of the split by its callers.
     steps = data.rows("train") // BATCH_SIZE
     for epoch in count(1):
-        yield from rows.epoch(epoch, 0, training_rows.Shard()).take(steps)
+        yield from rows.epoch(epoch, 0, Shard()).take(steps)
 
 
 def rows_per_second(work: Callable[[], object], steps: int) -> float:
@@ -58,7 +60,7 @@ def measure(prepared: Path, table_rows: int, turns: int, batches_a_turn: int) ->
     from tf_crossdistil.schema import PreparedData
 
     steps = Steps(training_experiment(table_rows), PreparedData.open(prepared), count=20)
-    streamed, in_memory = (batches(kind, prepared, table_rows) for kind in ("StreamedRows", "InMemoryRows"))
+    streamed, in_memory = (batches(kind, prepared, table_rows) for kind in ("streamed", "in_memory"))
     # The first batch of each waits until the shuffle is full.
     next(streamed), next(in_memory)
     speeds: dict[str, list[float]] = {"streamed": [], "in_memory": [], "training": []}

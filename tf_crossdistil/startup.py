@@ -46,4 +46,5 @@ def load_tensorflow() -> None:
 
         # Loads the parts of TensorFlow that talk again.
         importlib.import_module("tensorflow_recommenders")
-        tf.config.list_logical_devices()
+        # Not the logical devices: they would settle what strategies over several hosts must settle themselves.
+        tf.config.list_physical_devices()

@@ -174,9 +174,10 @@ def test_gradients_of_tables_are_the_rows_that_a_batch_looked_up():
     features = {name: np.concatenate([batch["features"][name], batch["strata"][name]]) for name in batch["features"]}
     friends = features["friends"][features["friends"] > 0]
     looked_up: dict[str, Any] = {
-        "user": [*features["user"], *friends],
+        # The pooled ones look up id 0 for no row, once in each of the two forward passes.
+        "user": [*features["user"], *friends, 0, 0],
         "author": features["author"],
-        "tags": features["tags"][features["tags"] > 0],
+        "tags": [*features["tags"][features["tags"] > 0], 0, 0],
         "age": np.searchsorted([1.5, 4.0], features["age"], side="right"),
     }
     for name, gradient in gradients.items():

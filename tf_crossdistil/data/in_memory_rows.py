@@ -37,8 +37,6 @@ class InMemoryRows(TrainingRows):
     def _gather(self, seed: int, part: Part, natural: tf.Tensor) -> tuple[Columns, ...]:
         chosen = [natural]
         if self._shape.strata:
-            tags = [self._split.tags[tag] for tag in self._shape.strata]
-            chosen.append(
-                tf.concat([first + self.uniform(count, seed, part, at) for at, (first, count) in enumerate(tags)], axis=0)
-            )
+            firsts = tf.constant([self._split.tags[tag][0] for tag in self._shape.strata], tf.int64)
+            chosen.append(tf.reshape(firsts[:, tf.newaxis] + self.uniform(seed, part), [-1]))
         return tuple(map(self._split.rows.gather, chosen))

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tf_crossdistil.config import Experiment
+from tf_crossdistil.config import Experiment, HashedFeature, VocabularyFeature
 from tf_crossdistil.data.records import Columns, concat_rows, parse_records, serialized_batches
 from tf_crossdistil.schema import PreparedData, record_fields
 from tf_crossdistil.tags import observed_tags
 
 # A split that takes more is read from its files in every epoch.
 MOST_BYTES = 1 << 30
-_VALUE_BYTES = 8
+_VALUE_BYTES = 4
 _PARSED_ROWS = 8192
 # The training and the validation split of the data that is being worked with.
 _KEPT_SPLITS = 2
@@ -23,7 +23,7 @@ _KEPT_SPLITS = 2
 class PackedRows:
     """Rows of columns, those of one type side by side in one tensor `[rows, columns]`.
 
-    A row gathered out of it is one place in memory and not one for each column.
+    A row gathered out of it is one place in memory and not one for each column. Ids of 32 bits are given back with 64.
     """
 
     def __init__(self, columns: Columns):
@@ -42,9 +42,9 @@ class PackedRows:
         return self._columns(lambda values: values[first:end])
 
     def _columns(self, choose: Callable[[tf.Tensor], tf.Tensor]) -> Columns:
-        columns = {name: choose(column) for name, column in self._lists.items()}
+        columns = {name: _wide(choose(column)) for name, column in self._lists.items()}
         for names, packed in zip(self._names, self._packed, strict=True):
-            columns |= dict(zip(names, tf.unstack(choose(packed), axis=1), strict=True))
+            columns |= dict(zip(names, tf.unstack(_wide(choose(packed)), axis=1), strict=True))
         return columns
 
 
@@ -57,9 +57,10 @@ class LoadedSplit:
 
 
 def fits_in_memory(data: PreparedData, experiment: Experiment, split: str) -> bool:
-    """Whether a split is small enough to be held."""
+    """Whether a split is small enough to be held, its ids in 32 bits."""
     values = sum(field.longest or 1 for field in record_fields(experiment))
-    return data.rows(split) * values * _VALUE_BYTES <= MOST_BYTES
+    tables = [data.metadata.embedding_rows(f) for f in experiment.features if isinstance(f, VocabularyFeature | HashedFeature)]
+    return data.rows(split) * values * _VALUE_BYTES <= MOST_BYTES and max(tables, default=0) <= tf.int32.max
 
 
 def load_split(data: PreparedData, experiment: Experiment, split: str) -> LoadedSplit:
@@ -104,11 +105,20 @@ def _load(request: _Request) -> LoadedSplit:
 def load_rows(data: PreparedData, experiment: Experiment, split: str, tags: Sequence[str]) -> PackedRows:
     """All rows of a split that have one of the tags, tag by tag."""
     batches = [
-        parse_records(experiment, serialized)
+        _narrow(parse_records(experiment, serialized))
         for tag in tags
         for serialized in serialized_batches(data.record_files(split, tag), _PARSED_ROWS)
     ]
     return PackedRows(concat_rows(batches))
+
+
+def _narrow(columns: Columns) -> Columns:
+    """Ids in 32 bits."""
+    return {name: tf.cast(values, tf.int32) if values.dtype == tf.int64 else values for name, values in columns.items()}
+
+
+def _wide(values: tf.Tensor) -> tf.Tensor:
+    return tf.cast(values, tf.int64) if values.dtype == tf.int32 else values
 
 
 def loaded_batches(split: LoadedSplit, batch_size: int) -> Iterator[Columns]:

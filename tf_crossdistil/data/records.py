@@ -14,13 +14,12 @@ Columns = dict[str, tf.Tensor]
 
 _READ_BUFFER = 4 << 20
 # Whatever tf.data does with single records costs more than parsing them.
-CHUNK = 64
-_CHUNKS_IN_TURN = 4
+CHUNK = 256
 _DTYPES = {"int64": tf.int64, "float": tf.float32}
 
 
 def serialized_chunks(files: list[Path]) -> tf.data.Dataset:
-    """The serialized tf.Examples of gzip TFRecord files, 64 or fewer at a time.
+    """The serialized tf.Examples of gzip TFRecord files, 256 or fewer at a time.
 
     The order depends on the files only.
     """
@@ -28,7 +27,7 @@ def serialized_chunks(files: list[Path]) -> tf.data.Dataset:
     return paths.interleave(
         lambda path: tf.data.TFRecordDataset(path, compression_type="GZIP", buffer_size=_READ_BUFFER).batch(CHUNK),
         cycle_length=min(len(files), 4),
-        block_length=_CHUNKS_IN_TURN,
+        block_length=1,
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )

@@ -45,11 +45,14 @@ class StreamedRows(TrainingRows):
         def draw(element: tf.Tensor, rows: tuple[Columns, dict[str, Columns]]) -> tuple[Columns, ...]:
             natural, streamed = rows
             part = Part.of(element, first_step, shard)
+            if not self._shape.strata:
+                return (natural,)
+            uniform = tf.unstack(self.uniform(seed, part))
             drawn = [
-                streamed[tag] if tag in streamed else self._draw(tag, seed, part, position, natural)
-                for position, tag in enumerate(self._shape.strata)
+                streamed[tag] if tag in streamed else self._draw(tag, rows, natural)
+                for tag, rows in zip(self._shape.strata, uniform, strict=True)
             ]
-            return (natural, concat_rows(drawn)) if drawn else (natural,)
+            return natural, concat_rows(drawn)
 
         return parts.map(draw, num_parallel_calls=tf.data.AUTOTUNE)
 
@@ -57,13 +60,12 @@ class StreamedRows(TrainingRows):
         expected = self._shape.rows / shard.replicas * self._counts[tag] / self._data.rows("train")
         return tag not in self._held and expected < _COMMON_ROWS
 
-    def _draw(self, tag: str, seed: int, part: Part, position: int, natural: Columns) -> Columns:
+    def _draw(self, tag: str, rows: tf.Tensor, natural: Columns) -> Columns:
         if tag in self._held:
-            return self._held[tag].gather(self.uniform(self._counts[tag], seed, part, position))
+            return self._held[tag].gather(rows)
         members = tf.where(_have_tag(label_matrix(self._experiment, natural), tag))[:, 0]
         # The natural rows are shuffled, so the first ones of a tag are as good as any.
-        share = tf.range(self._shape.draws // part.shard.replicas, dtype=tf.int64)
-        chosen = tf.gather(members, share % tf.size(members, tf.int64))
+        chosen = tf.gather(members, tf.range(tf.size(rows), dtype=tf.int64) % tf.size(members, tf.int64))
         return {name: tf.gather(column, chosen) for name, column in natural.items()}
 
     def _stream(self, tag: str, seed: int, first_step: int, shard: Shard) -> tf.data.Dataset:

@@ -63,9 +63,11 @@ class TrainingRows(ABC):
         The same seed gives the same rows, wherever it starts.
         """
 
-    def uniform(self, count: tf.Tensor, seed: int, part: Part, position: int) -> tf.Tensor:
-        """Draws `[draws]` below `count`, for a part of a batch, from the stratum at that position."""
-        pair = tf.stack([tf.constant(seed, tf.int64), part.step * len(self._shape.strata) + position])
-        drawn = tf.random.stateless_uniform([self._shape.draws], pair, maxval=count, dtype=tf.int64)
+    def uniform(self, seed: int, part: Part) -> tf.Tensor:
+        """Draws `[tags, draws]` for a part of a batch: row numbers below the row count of each stratum."""
+        counts = [[self._data.metadata.counts["train"][tag]] for tag in self._shape.strata]
+        shape, pair = [len(counts), self._shape.draws], tf.stack([tf.constant(seed, tf.int64), part.step])
+        # One operation for all strata; 53 random bits leave no count of rows uneven by as much as a draw in a million.
+        drawn = tf.random.stateless_uniform(shape, pair, dtype=tf.float64) * tf.constant(counts, tf.float64)
         share = self._shape.draws // part.shard.replicas
-        return drawn[part.replica * share :][:share]
+        return tf.cast(drawn[:, part.replica * share :][:, :share], tf.int64)

@@ -6,7 +6,6 @@ A cell's folder is a run directory with the metrics of each measured split besid
 
 import gc
 import json
-import logging
 import os
 import shutil
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from rich.console import Console
 from tf_crossdistil.config import SPLITS, EarlyStopping, Experiment
 from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.evaluation.evaluate import evaluate
+from tf_crossdistil.evaluation.repeated_warnings import without_retracing_warnings
 from tf_crossdistil.evaluation.results import METRICS
 from tf_crossdistil.evaluation.settings import Setting
 from tf_crossdistil.models.run import Run
@@ -106,16 +106,14 @@ class Cell:
         """
         if divergence := self.divergence(data):
             raise CrossDistilError(divergence)
-        logger = logging.getLogger("tensorflow")
-        logger.addFilter(_is_no_retracing)
         try:
-            run = self._trained(data, console)
-            if not self.is_finished(split):
-                write_json(self._summary_file(split), evaluate(run, data, split).summary)
-                # Only an unfinished training needs it, and the optimizer's state is twice as large as the model.
-                shutil.rmtree(run.checkpoints / "last", ignore_errors=True)
+            with without_retracing_warnings():
+                run = self._trained(data, console)
+                if not self.is_finished(split):
+                    write_json(self._summary_file(split), evaluate(run, data, split).summary)
+                    # Only an unfinished training needs it, and the optimizer's state is twice as large as the model.
+                    shutil.rmtree(run.checkpoints / "last", ignore_errors=True)
         finally:
-            logger.removeFilter(_is_no_retracing)
             release_memory()
         return self.kept_result(run, split)
 
@@ -173,11 +171,6 @@ class Cell:
             message = f"{error.fault}; smaller learning rates may mend it"
             write_json(self._divergence_file, {"error": message})
             raise CrossDistilError(message) from error
-
-
-def _is_no_retracing(record: logging.LogRecord) -> bool:
-    """Holds back the warning that functions of the same name are traced again, as those of another model must be."""
-    return "triggered tf.function retracing" not in record.getMessage()
 
 
 def release_memory() -> None:

@@ -9,7 +9,6 @@ from typing import Any
 from rich.console import Console
 
 from tf_crossdistil.backbones.registry import BACKBONES, find_backbone
-from tf_crossdistil.calibrators.registry import find_calibrator
 from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.evaluation.cells import Cell, CellResult, selection_metric
 from tf_crossdistil.evaluation.kept_cells import (
@@ -24,12 +23,11 @@ from tf_crossdistil.evaluation.kept_cells import (
 from tf_crossdistil.evaluation.repeated_warnings import each_warning_once
 from tf_crossdistil.evaluation.results import METRICS
 from tf_crossdistil.evaluation.settings import Setting
-from tf_crossdistil.losses.student_losses import find_student_loss
 from tf_crossdistil.metrics.summary import format_value
-from tf_crossdistil.models.methods import METHODS, method_of
-from tf_crossdistil.models.ranking_network import check_network
-from tf_crossdistil.schema import PreparedData, check_config_matches
+from tf_crossdistil.models.methods import METHODS
+from tf_crossdistil.schema import PreparedData
 from tf_crossdistil.suggest import did_you_mean
+from tf_crossdistil.training.checks import check_trainable
 from tf_crossdistil.training.pretrained import check_pretrained
 
 
@@ -106,10 +104,9 @@ def compare(
     metrics = {selection_metric(setting.experiment) for setting in settings}
     if len(metrics) > 1:
         raise UsageError(f"--tune chooses by one validation metric; received {' and '.join(sorted(metrics))}")
-    for needed in ("validation", split):
-        if not data.rows(needed):
-            raise CrossDistilError(f"the data has no {needed} rows; check 'split' in its configuration")
-    _check_trainable(settings, methods, data)
+    if not data.rows(split):
+        raise CrossDistilError(f"the data has no {split} rows; check 'split' in its configuration")
+    _check_cells(settings, methods, data)
     _check_out(out)
     before = {method: read_choice(method_folder(out, method)) for method in methods}
     is_tuned = len(settings) > 1
@@ -190,18 +187,13 @@ def check_method(name: str) -> None:
         raise UsageError(f"--methods: there is no '{name}'; {did_you_mean(name, known)}")
 
 
-def _check_trainable(settings: Sequence[Setting], methods: Sequence[str], data: PreparedData) -> None:
+def _check_cells(settings: Sequence[Setting], methods: Sequence[str], data: PreparedData) -> None:
     """Refuses whatever could only fail later."""
     for method in methods:
         check_method(method)
     for setting in settings:
-        check_config_matches(setting.experiment, data.metadata)
-        find_calibrator(setting.experiment.distillation.calibration)
-        find_student_loss(setting.experiment.training.loss)
         for method in methods:
-            experiment = configured(setting.experiment, method, setting.experiment.training.seed)
-            check_network(experiment, data.metadata)
-            method_of(experiment)
+            check_trainable(configured(setting.experiment, method, setting.experiment.training.seed), data)
     # It reads whole files, which no setting can change.
     check_pretrained(settings[0].experiment, data)
 

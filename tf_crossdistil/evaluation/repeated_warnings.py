@@ -1,4 +1,4 @@
-"""Warnings that every training of a comparison would say again."""
+"""Warnings that every training of a comparison or a search would say again."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -19,6 +19,17 @@ def each_warning_once() -> Iterator[None]:
             handler.removeFilter(is_new)
 
 
+@contextmanager
+def without_retracing_warnings() -> Iterator[None]:
+    """Holds back the warning that functions of the same name are traced again, as those of another model must be."""
+    logger = logging.getLogger("tensorflow")
+    logger.addFilter(_is_no_retracing)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_is_no_retracing)
+
+
 def _new_warnings() -> Callable[[logging.LogRecord], bool]:
     shown: set[str] = set()
 
@@ -30,3 +41,7 @@ def _new_warnings() -> Callable[[logging.LogRecord], bool]:
         return False
 
     return is_new
+
+
+def _is_no_retracing(record: logging.LogRecord) -> bool:
+    return "triggered tf.function retracing" not in record.getMessage()

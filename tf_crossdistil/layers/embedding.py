@@ -50,9 +50,12 @@ class PooledEmbedding(keras.layers.Layer):
     def call(self, inputs: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
         """Pools ids `[rows, longest]`; `weights` `[rows, longest]` default to 1."""
         rows = tf.shape(inputs)[0]
-        # Padding is left out before the look-up: lists are short on average, however long the longest is.
-        present = tf.where(inputs > 0)
-        vectors = self.table(tf.gather_nd(inputs, present))
-        weight = tf.ones([tf.shape(present)[0], 1]) if weights is None else tf.gather_nd(weights, present)[:, tf.newaxis]
-        total = tf.math.unsorted_segment_sum(weight * vectors, present[:, 0], rows)
-        return self._pool(total, tf.math.unsorted_segment_sum(weight, present[:, 0], rows))
+        # Padding is left out before the look-up: lists are short on average, however long the longest is. One id is
+        # looked up for no row: TensorFlow crashes when replicas sum gradients that none of them has a row of.
+        present = inputs > 0
+        ids = tf.concat([inputs[present], tf.zeros([1], inputs.dtype)], axis=0)
+        owners = tf.concat([tf.where(present)[:, 0], [-1]], axis=0)
+        weight = tf.ones_like(ids, tf.float32) if weights is None else tf.concat([weights[present], [0.0]], axis=0)
+        weight = weight[:, tf.newaxis]
+        total = tf.math.unsorted_segment_sum(weight * self.table(ids), owners, rows)
+        return self._pool(total, tf.math.unsorted_segment_sum(weight, owners, rows))

@@ -8,15 +8,11 @@ import tensorflow as tf
 import tf_keras as keras
 from rich.console import Console
 
-from tf_crossdistil.calibrators.registry import find_calibrator
 from tf_crossdistil.config import Experiment
-from tf_crossdistil.errors import CrossDistilError
-from tf_crossdistil.losses.student_losses import find_student_loss
-from tf_crossdistil.models.methods import method_of
-from tf_crossdistil.models.ranking_network import check_network
 from tf_crossdistil.models.run import Run
-from tf_crossdistil.schema import PreparedData, check_config_matches, check_same_schema
+from tf_crossdistil.schema import PreparedData, check_same_schema
 from tf_crossdistil.training.checkpoints import newest_intact
+from tf_crossdistil.training.checks import check_trainable
 from tf_crossdistil.training.divergence import DivergedError
 from tf_crossdistil.training.interruption import Interruption, Terminated
 from tf_crossdistil.training.loop import TrainingLoop
@@ -67,7 +63,7 @@ def train(
         strategy = strategy or find_strategy(experiment)
         if not strategy.is_chief:
             console = Console(quiet=True)
-        _check(experiment, data)
+        check_trainable(experiment, data)
         run = _open_run(experiment, data, directory, console, resume, warm_start, strategy)
         position, checkpoint, warnings = newest_intact(run)
         for warning in warnings:
@@ -85,19 +81,6 @@ def train(
                 f"another process of this job is gone ({reason}); restart this one, with --resume, and it goes on with them"
             ) from error
     return run
-
-
-def _check(experiment: Experiment, data: PreparedData) -> None:
-    check_config_matches(experiment, data.metadata)
-    if not data.rows("validation"):
-        raise CrossDistilError(
-            "the data has no validation rows, which choose the best epoch; check 'split' in its configuration"
-        )
-    # Names that do not exist are told before anything is written.
-    check_network(experiment, data.metadata)
-    method_of(experiment)
-    find_calibrator(experiment.distillation.calibration)
-    find_student_loss(experiment.training.loss)
 
 
 def _open_run(

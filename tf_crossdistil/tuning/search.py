@@ -5,7 +5,6 @@ OUT/trials/<number>/       the run of each; only the best one keeps its checkpoi
 OUT/best                   a link to the best run
 """
 
-import logging
 import shutil
 import time
 from collections.abc import Iterator
@@ -17,17 +16,14 @@ import optuna
 from optuna.trial import TrialState
 from rich.console import Console
 
-from tf_crossdistil.calibrators.registry import find_calibrator
 from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.evaluation.cells import release_memory, selection_metric
-from tf_crossdistil.evaluation.repeated_warnings import each_warning_once
+from tf_crossdistil.evaluation.repeated_warnings import each_warning_once, without_retracing_warnings
 from tf_crossdistil.evaluation.results import METRICS
-from tf_crossdistil.losses.student_losses import find_student_loss
 from tf_crossdistil.metrics.summary import format_value
-from tf_crossdistil.models.methods import method_of
-from tf_crossdistil.models.ranking_network import check_network
 from tf_crossdistil.models.run import Run
-from tf_crossdistil.schema import PreparedData, check_config_matches
+from tf_crossdistil.schema import PreparedData
+from tf_crossdistil.training.checks import check_trainable
 from tf_crossdistil.training.divergence import DivergedError
 from tf_crossdistil.training.interruption import Interrupted, Terminated
 from tf_crossdistil.training.pretrained import check_pretrained
@@ -56,7 +52,7 @@ def tune(space: Space, data: PreparedData, out: Path, trials: int, console: Cons
         UsageError: a point of the space cannot be trained, or `out` holds something else.
         CrossDistilError: the data does not fit the configuration, or the study cannot be read or written.
     """
-    _check_trainable(space, data)
+    _check_points(space, data)
     with only_search_in(out):
         experiment = space.experiment
         fingerprint = {
@@ -66,26 +62,18 @@ def tune(space: Space, data: PreparedData, out: Path, trials: int, console: Cons
         }
         study = KeptStudy(out, experiment.tuning, experiment.training.seed, fingerprint)
         search = _Search(space, data, out, study, console)
-        with each_warning_once(), _without_retracing_warnings(), _told_what_is_kept(study, out):
+        with each_warning_once(), without_retracing_warnings(), _told_what_is_kept(study, out):
             search.run(trials)
         return SearchResult.of(study, space)
 
 
-def _check_trainable(space: Space, data: PreparedData) -> None:
+def _check_points(space: Space, data: PreparedData) -> None:
     """Refuses whatever could only fail later."""
     strategy = space.experiment.training.strategy
     if strategy not in ("none", "mirrored"):
         raise UsageError(f"a search runs on one host, and training.strategy is {strategy}; set it to none or mirrored")
-    if not data.rows("validation"):
-        raise CrossDistilError(
-            "the data has no validation rows, which choose the best trial; check 'split' in its configuration"
-        )
     for point in (space.experiment, *space.points):
-        check_config_matches(point, data.metadata)
-        check_network(point, data.metadata)
-        method_of(point)
-        find_calibrator(point.distillation.calibration)
-        find_student_loss(point.training.loss)
+        check_trainable(point, data)
     check_pretrained(space.experiment, data)
 
 
@@ -202,18 +190,3 @@ def _told_what_is_kept(study: KeptStudy, out: Path) -> Iterator[None]:
         finished = _counted(sum(trial.state.is_finished() for trial in study.trials))
         sentence = f"stopped; {finished} kept in {out}, and the same command goes on from there"
         raise (Terminated if isinstance(stop, Terminated) else Interrupted)(sentence) from stop
-
-
-@contextmanager
-def _without_retracing_warnings() -> Iterator[None]:
-    """Holds back the warning that functions of the same name are traced again, as those of another model must be."""
-    logger = logging.getLogger("tensorflow")
-    logger.addFilter(_is_no_retracing)
-    try:
-        yield
-    finally:
-        logger.removeFilter(_is_no_retracing)
-
-
-def _is_no_retracing(record: logging.LogRecord) -> bool:
-    return "triggered tf.function retracing" not in record.getMessage()

@@ -66,7 +66,7 @@ class Strategy(ABC):
         tables = {table.ref() for table in model.embedding_variables}
 
         def apply_zeros() -> None:
-            zeros = [(_no_rows(v) if v.ref() in tables else tf.zeros_like(v), v) for v in model.trainable_variables]
+            zeros = [(_zero_row(v) if v.ref() in tables else tf.zeros_like(v), v) for v in model.trainable_variables]
             model.optimizer.apply_gradients(zeros)
             if model.method.teachers != "none" and model.method.calibration:
                 calibrated = model.calibration.calibrator.trainable_variables
@@ -84,9 +84,9 @@ class Strategy(ABC):
         """Where this worker writes what belongs in `path`; only what the chief writes is kept."""
 
 
-def _no_rows(table: tf.Variable) -> tf.IndexedSlices:
-    """A gradient for none of a table's rows."""
-    return tf.IndexedSlices(tf.zeros([0, *table.shape[1:]]), tf.zeros([0], tf.int64), tf.shape(table, tf.int64))
+def _zero_row(table: tf.Variable) -> tf.IndexedSlices:
+    """A gradient that changes nothing, for one of a table's rows: TensorFlow cannot gather none from all replicas."""
+    return tf.IndexedSlices(tf.zeros([1, *table.shape[1:]]), tf.zeros([1], tf.int64), tf.shape(table, tf.int64))
 
 
 def fit_elements(
