@@ -22,8 +22,9 @@ class InMemoryRows(TrainingRows):
         """Parts of batches; the replicas' parts of a batch together are the batch of one device."""
         rows = self._data.rows("train")
         steps = math.ceil(rows / self._shape.rows)
-        passes = [tf.random.experimental.stateless_shuffle(tf.range(rows, dtype=tf.int64), [seed, part]) for part in (0, 1)]
-        order = tf.reshape(tf.concat(passes, axis=0)[: steps * self._shape.rows], [steps, shard.replicas, -1])
+        shuffled = tf.random.experimental.stateless_shuffle(tf.range(rows, dtype=tf.int64), [seed, 0])
+        missing = steps * self._shape.rows - rows
+        order = tf.reshape(tf.concat([shuffled, shuffled[:missing]], axis=0), [steps, shard.replicas, -1])
         parts = tf.reshape(order[first_step:, shard.first :][:, : shard.count], [-1, self._shape.rows // shard.replicas])
         return (
             tf.data.Dataset.from_tensor_slices(parts)

@@ -29,7 +29,7 @@ class TrainingBatches:
         `weights` (only with a sample weight): `[batch]`, divided by their mean over the training split;
         `strata` (only with `with_strata`): columns `[tags * draws]` of rows drawn from each of `strata()`, one behind another.
 
-    Every epoch sees each training row once; the last batch is filled up from the next pass, so all have one shape.
+    Every epoch sees each training row once; the last batch is filled up with rows that come a second time, so all have one shape.
 
     Args:
         data: the prepared data.
