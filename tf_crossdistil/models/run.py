@@ -125,10 +125,17 @@ class Run:
             raise CrossDistilError(f"{path} is damaged: {error}; train again, in another --run") from error
 
     def write_history(self, history: list[dict[str, Any]]) -> None:
-        """Replaces `history.json` at once, so that a reader never sees half of it."""
-        aside = self.directory / "history.json.partial"
-        aside.write_text(json.dumps(history, indent=2) + "\n", encoding="utf-8")
-        aside.replace(self.directory / "history.json")
+        """Replaces `history.json` at once, so that a reader never sees half of it.
+
+        Raises:
+            CrossDistilError: it cannot be written.
+        """
+        path, aside = self.directory / "history.json", self.directory / "history.json.partial"
+        try:
+            aside.write_text(json.dumps(history, indent=2) + "\n", encoding="utf-8")
+            aside.replace(path)
+        except OSError as error:
+            raise CrossDistilError(f"cannot write {path}: {error.strerror}; make room, then go on with --resume") from error
 
     def best_checkpoint(self) -> Path:
         """The checkpoint of the best epoch.

@@ -16,6 +16,7 @@ from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.models.checkpoint_files import Position, find_checkpoints, is_intact
 from tf_crossdistil.models.crossdistil import CrossDistilModel
 from tf_crossdistil.models.run import Run, restore
+from tf_crossdistil.training.reasons import reason_of
 from tf_crossdistil.training.strategies.base import Strategy
 
 
@@ -136,6 +137,7 @@ class Checkpoints:
 
         Raises:
             CrossDistilError: it cannot be written.
+            OpError: one of the strategy's `lost_peer_errors`; all workers of a job write together.
         """
         directory, position = self._strategy.checkpoint_directory(self._last), self._state.position
         try:
@@ -144,28 +146,40 @@ class Checkpoints:
             # Newer ones were damaged: the run had to go back behind them.
             kept = [found for found in find_checkpoints(directory) if found <= position][-self._keep :]
             _remove_all_but([found.name for found in kept], directory)
+        except self._strategy.lost_peer_errors:
+            raise
         except (OSError, tf.errors.OpError) as error:
-            reason = " ".join(str(error).split())
-            raise CrossDistilError(
-                f"cannot write the checkpoint {directory / position.name}: {reason}; make room, then go on with --resume"
-            ) from error
+            raise _cannot_write(directory / position.name, error) from error
         self.newest, self.newest_position = self._last / position.name, position
 
     def keep_as_best(self, position: Position) -> None:
-        """Puts a checkpoint of `last` in the place of `best`."""
+        """Puts a checkpoint of `last` in the place of `best`.
+
+        Raises:
+            CrossDistilError: it cannot be written.
+        """
         if not self._strategy.is_chief:
             return
-        self._best.mkdir(parents=True, exist_ok=True)
-        (self._best / f"{position.name}.index").unlink(missing_ok=True)
-        # The index, which completes a checkpoint, comes last.
-        for source in sorted(self._last.glob(f"{position.name}.*")):
-            _link(source, self._best / source.name)
-        _remove_all_but([position.name], self._best)
+        try:
+            self._best.mkdir(parents=True, exist_ok=True)
+            (self._best / f"{position.name}.index").unlink(missing_ok=True)
+            # The index, which completes a checkpoint, comes last.
+            for source in sorted(self._last.glob(f"{position.name}.*")):
+                _link(source, self._best / source.name)
+            _remove_all_but([position.name], self._best)
+        except OSError as error:
+            raise _cannot_write(self._best / position.name, error) from error
 
     @staticmethod
     def _has_intact(directory: Path, position: Position) -> bool:
         path = find_checkpoints(directory).get(position)
         return path is not None and is_intact(path)
+
+
+def _cannot_write(checkpoint: Path, error: Exception) -> CrossDistilError:
+    return CrossDistilError(
+        f"cannot write the checkpoint {checkpoint}: {reason_of(error)}; make room, then go on with --resume from the one before"
+    )
 
 
 def _link(source: Path, target: Path) -> None:

@@ -17,6 +17,7 @@ from tf_crossdistil.training.divergence import DivergedError
 from tf_crossdistil.training.interruption import Interruption, Terminated
 from tf_crossdistil.training.loop import TrainingLoop
 from tf_crossdistil.training.pretrained import check_pretrained
+from tf_crossdistil.training.reasons import reason_of
 from tf_crossdistil.training.strategies.base import Strategy
 from tf_crossdistil.training.strategies.registry import find_strategy
 from tf_crossdistil.training.warm_start import check_warm_start
@@ -76,9 +77,9 @@ def train(
                 loop.restore(position, checkpoint)
             loop.run_epochs(after_epoch)
         except strategy.lost_peer_errors as error:
-            reason = str(error).strip().split("\n", maxsplit=1)[0]
             raise Terminated(
-                f"another process of this job is gone ({reason}); restart this one, with --resume, and it goes on with them"
+                f"another process of this job is gone ({reason_of(error)}); restart this one, with --resume, and it goes on "
+                "with the others"
             ) from error
     return run
 
