@@ -38,7 +38,8 @@ def tag_by_row(prepared, shared_experiment):
 
 
 @pytest.mark.usefixtures("rows_from")
-def test_natural_rows_of_an_epoch_are_the_training_split(prepared, shared_experiment, tag_by_row):
+def test_natural_rows_of_an_epoch_are_the_training_split(prepared, shared_experiment, tag_by_row, monkeypatch):
+    monkeypatch.setattr("tf_crossdistil.data.streamed_rows._BLOCK_ROWS", 700)
     batches = TrainingBatches(prepared, shared_experiment, with_strata=True)
     seen = []
     for batch in batches.epoch(1):
@@ -120,13 +121,18 @@ def same_elements(left, right):
             np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.usefixtures("rows_from")
-@pytest.mark.parametrize("held", [2_000_000, 20], ids=["held", "streamed strata"])
-def test_an_epoch_from_a_step_on_is_the_rest_of_it(prepared, shared_experiment, monkeypatch, held):
+@pytest.mark.parametrize(("most_bytes", "held", "block"), [(1 << 30, 0, 0), (0, 2_000_000, 65_536), (0, 20, 700)], ids=str)
+def test_an_epoch_from_a_step_on_is_the_rest_of_it(prepared, shared_experiment, monkeypatch, most_bytes, held, block):
+    """From memory or from files, in one block or several, with strata held or not."""
+    monkeypatch.setattr("tf_crossdistil.data.loaded_split.MOST_BYTES", most_bytes)
     monkeypatch.setattr("tf_crossdistil.data.streamed_rows._HELD_ROWS", held)
+    monkeypatch.setattr("tf_crossdistil.data.streamed_rows._BLOCK_ROWS", block)
     batches = TrainingBatches(prepared, shared_experiment, with_strata=True)
     for first_step in (1, batches.steps - 1):
         same_elements(list(batches.epoch(3))[first_step:], batches.epoch(3, first_step))
+    # A worker of parameter servers knows its first step when its graph runs.
+    traced = tf.data.Dataset.range(1, 2).flat_map(lambda first_step: batches.epoch(3, first_step))
+    same_elements(list(batches.epoch(3, 1)), traced)
 
 
 @pytest.mark.usefixtures("rows_from")

@@ -11,8 +11,10 @@ from tf_crossdistil.data.training_batches import TrainingBatches
 from tf_crossdistil.data.training_rows import Shard
 from tf_crossdistil.schema import PreparedData
 
-# Steps over which is judged; the first so many, while functions are traced and buffers are filled, do not count.
-WINDOW = 100
+# One of so many steps is measured: asking the clock at each would cost a tenth of a millisecond.
+EVERY = 7
+# Measured steps over which is judged; the first so many, while functions are traced and buffers are filled, do not count.
+WINDOW = 20
 # The share of the time that training may wait.
 _MOST_WAITING = 0.2
 _BUFFER = 2
@@ -20,18 +22,18 @@ _ONE_DEVICE = Shard()
 
 
 class InputWatch:
-    """Compares when each element of an epoch was ready with when training had finished the step before."""
+    """Compares when the elements of a step were ready with when training had finished the step before."""
 
     def __init__(self) -> None:
         self._ready_at: dict[int, float] = {}
         self._number = 0
-        self._steps = 0
+        self._measured = 0
         self._finished: float | None = None
         self._waited = self._elapsed = 0.0
         self._is_told = False
 
-    def watch(self, elements: tf.data.Dataset) -> tf.data.Dataset:
-        """The elements of an epoch in their order, a few of them held ready."""
+    def watch(self, elements: tf.data.Dataset, count: int = 1) -> tf.data.Dataset:
+        """The elements of an epoch in their order, a few of them held ready; `count` make a step."""
         ready_at = self._ready_at = {}
         self._number, self._finished = 0, None
 
@@ -39,26 +41,29 @@ class InputWatch:
             ready_at[int(number)] = time.perf_counter()
             return number
 
-        def noted(number: tf.Tensor, element: Any) -> tuple[Any, tf.Tensor]:
+        def tick(number: tf.Tensor) -> tf.data.Dataset:
             # Under determinism TensorFlow reads nothing ahead where a function is stateful, and has no clock.
-            return element, tf.numpy_function(note, [number], tf.int64, stateful=False)
+            noted = tf.numpy_function(note, [number], tf.int64, stateful=False)
+            return tf.data.Dataset.from_tensors(noted).repeat(EVERY * count)
 
-        return elements.enumerate().map(noted).prefetch(_BUFFER).map(lambda element, number: element)
+        # Each tick is asked for when its element is ready; a map may run ahead, and would handle every column.
+        ticks = tf.data.Dataset.range(tf.int64.max).flat_map(tick)
+        return tf.data.Dataset.zip((elements, ticks)).prefetch(_BUFFER * count).map(lambda element, tick: element)
 
     def after_step(self) -> float | None:
         """To be called after each step; once, when training waits too much: the share of the time that it waits."""
-        now, ready = time.perf_counter(), self._ready_at.pop(self._number, 0.0)
-        if self._finished is not None:
-            self._waited += max(0.0, ready - self._finished)
-            self._elapsed += now - self._finished
-        self._finished = now
-        self._number += 1
-        self._steps += 1
-        if self._is_told or self._steps % WINDOW:
+        now, number, finished = time.perf_counter(), self._number, self._finished
+        self._number, self._finished = number + 1, now
+        if finished is None or number % EVERY:
+            return None
+        self._waited += max(0.0, self._ready_at.pop(number // EVERY, 0.0) - finished)
+        self._elapsed += now - finished
+        self._measured += 1
+        if self._is_told or self._measured % WINDOW:
             return None
         share = self._waited / self._elapsed if self._elapsed else 0.0
         self._waited = self._elapsed = 0.0
-        self._is_told = self._steps > WINDOW and share > _MOST_WAITING
+        self._is_told = self._measured > WINDOW and share > _MOST_WAITING
         return share if self._is_told else None
 
 
@@ -69,13 +74,14 @@ class WatchedBatches(TrainingBatches):
         data: the prepared data.
         experiment: its configuration.
         with_strata: whether the method compares strata.
+        replicas: how many share a batch.
         watch: measures them.
     """
 
-    def __init__(self, data: PreparedData, experiment: Experiment, with_strata: bool, watch: InputWatch):
-        super().__init__(data, experiment, with_strata)
+    def __init__(self, data: PreparedData, experiment: Experiment, with_strata: bool, replicas: int, watch: InputWatch):
+        super().__init__(data, experiment, with_strata, replicas)
         self._watch = watch
 
     def epoch(self, epoch: int, first_step: int = 0, shard: Shard = _ONE_DEVICE) -> tf.data.Dataset:
         """The batches of one epoch from a step on."""
-        return self._watch.watch(super().epoch(epoch, first_step, shard))
+        return self._watch.watch(super().epoch(epoch, first_step, shard), shard.count)

@@ -82,9 +82,10 @@ class StreamedRows(TrainingRows):
         # Every block has so many rows of each tag, until these run out.
         sizes = -(-counts // blocks)
         starts = np.minimum(np.outer(np.arange(blocks), sizes), counts).sum(axis=1)
-        first_row = first_step * self._shape.rows
-        first_block = int(np.searchsorted(starts, first_row, side="right")) - 1
-        done = first_row - int(starts[first_block])
+        # Workers of parameter servers know their first step as a tensor only.
+        first_row = tf.cast(first_step, tf.int64) * self._shape.rows
+        first_block = tf.searchsorted(starts, [first_row], side="right", out_type=tf.int64)[0] - 1
+        done = first_row - tf.gather(starts, first_block)
 
         def shuffle(number: tf.Tensor, by_tag: tuple[tf.Tensor, ...]) -> Columns:
             serialized = tf.concat(by_tag, axis=0)
