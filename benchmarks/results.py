@@ -61,6 +61,9 @@ def render(results: dict[str, dict[str, float]], minutes: float, load: float) ->
             verdict = "" if goal is None else "met" if goal.met(value) else "**missed**"
             shown = f"{value:,.2f}" if abs(value) < 1000 else f"{value:,.0f}"
             lines.append(f"| {key} | {shown} | {goal or ''} | {verdict} |")
+    missing = sorted(GOALS.keys() - {key for result in results.values() for key in result})
+    if missing:
+        lines += ["", f"Not measured: {', '.join(missing)}; a peer that cannot be installed is left out."]
     return "\n".join(lines) + "\n"
 
 

@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from benchmarks.environments import PEERS, environment_python, make_environment
+from benchmarks.environments import PEERS, NotInstalledError, environment_python, make_environment
 from benchmarks.goals import GOALS
 from benchmarks.preprocess import run
 from benchmarks.training_data import prepared_logs
@@ -70,6 +70,8 @@ def measure_tables(arguments: argparse.Namespace, folder: Path) -> dict[str, flo
         "step_milliseconds_20m": _milliseconds(large),
         "step_milliseconds_10k": _milliseconds(small),
         "table_gigabytes_20m": large.table_bytes / 1e9,
+        "peak_gigabytes_20m": large.peak_bytes / 1e9,
+        "peak_gigabytes_10k": small.peak_bytes / 1e9,
     }
 
 
@@ -79,7 +81,7 @@ def measure_peers(arguments: argparse.Namespace, folder: Path) -> dict[str, floa
     Raises:
         RuntimeError: someone's loss did not fall, which is no training.
     """
-    pythons = {peer: environment_python(peer) if arguments.no_install else make_environment(peer) for peer in PEERS}
+    pythons = {peer: environment_python(peer) if arguments.no_install else _installed(peer) for peer in PEERS}
     commands: dict[tuple[str, str], list[str]] = {}
     for size, rows in SIZES.items():
         total = min(rows, arguments.most_table_rows)
@@ -102,6 +104,15 @@ def measure_peers(arguments: argparse.Namespace, folder: Path) -> dict[str, floa
                 answers[who].append(_answer(who, command))
                 progress.advance(task)
     return _compare(answers)
+
+
+def _installed(peer: str) -> Path | None:
+    """The interpreter of a peer, which is left out where it cannot be had."""
+    try:
+        return make_environment(peer)
+    except NotInstalledError as error:
+        Console(stderr=True).print(f"{error}; it is left out", highlight=False, soft_wrap=True)
+        return None
 
 
 def _answer(who: tuple[str, str], command: list[str]) -> Answer:
@@ -153,7 +164,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts to run (default all)")
     parser.add_argument("--turns", type=int, default=30, help="turns of 5 steps each (default 30)")
     parser.add_argument("--step-rows", type=int, default=170_000, help="rows that steps go round (default 170,000)")
-    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of a training loop (default 1,000,000)")
+    parser.add_argument("--rows", type=int, default=500_000, help="rows of a training loop (default 500,000)")
     parser.add_argument(
         "--slow-rows", type=int, default=100_000, help="those of peers at 4.7M embedding rows (default 100,000)"
     )

@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.preprocess import ROOT, run
-from pipelines.preprocess import prepare
 from pipelines.synthetic import zipf_ranks
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.config_file import load_config
@@ -91,6 +90,9 @@ def prepared_logs(folder: Path, rows: int, total: int, dim: int | None = None) -
 
 def main() -> None:
     """Writes logs and prepares them."""
+    # Not where this module is imported: the memory of processes that train is measured, and they need no Beam.
+    from pipelines.preprocess import prepare
+
     parser = argparse.ArgumentParser(description="Prepared synthetic logs with embedding tables of a given size.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("rows", type=int)

@@ -14,7 +14,7 @@ from benchmarks.training_peers.job import Answer, Stopwatch
 from benchmarks.training_steps import trainable
 from tf_crossdistil import __version__
 from tf_crossdistil.config import Experiment
-from tf_crossdistil.data.training_batches import TrainingBatches
+from tf_crossdistil.data.input_watch import InputWatch, WatchedBatches
 from tf_crossdistil.models.predict import SplitPredictor
 from tf_crossdistil.schema import PreparedData
 from tf_crossdistil.training.strategies.registry import find_strategy
@@ -22,12 +22,13 @@ from tf_crossdistil.training.strategies.registry import find_strategy
 
 def train(directory: Path, experiment: Experiment) -> Answer:
     """One epoch; the losses are those of the students on the validation split."""
-    watch = Stopwatch()
+    watch, strategy = Stopwatch(), find_strategy(experiment)
     with watch:
         data = PreparedData.open(directory)
     model = trainable(experiment, data)
     with watch:
-        batches = TrainingBatches(data, experiment, with_strata=model.method.teachers == "ranking")
+        input_watch = InputWatch()
+        batches = WatchedBatches(data, experiment, model.method.teachers == "ranking", strategy.replicas, input_watch)
     predict = SplitPredictor(model, experiment)
 
     def loss() -> float:
@@ -35,18 +36,16 @@ def train(directory: Path, experiment: Experiment) -> Answer:
         chances = np.where(predictions.labels == 1, predictions.students, 1 - predictions.students)
         return float(-np.log(np.clip(chances, 1e-7, None)).mean(axis=0).sum())
 
+    def after_step(step: int, losses: dict[str, float]) -> None:
+        input_watch.after_step()
+
     loss_before = loss()
-    strategy = find_strategy(experiment)
-    strategy.fit(model, batches, epoch=1, first_step=batches.steps - 1, after_step=_ignore)
+    strategy.fit(model, batches, epoch=1, first_step=batches.steps - 1, after_step=after_step)
     with watch:
-        strategy.fit(model, batches, epoch=2, first_step=0, after_step=_ignore)
+        strategy.fit(model, batches, epoch=2, first_step=0, after_step=after_step)
     examples = batches.steps * batches.batch_size
     version = f"tf_crossdistil {__version__}, tensorflow {tf.__version__}"
     return Answer(examples, watch.seconds, watch.cpu_seconds, model.network.count_params(), loss_before, loss(), version)
-
-
-def _ignore(step: int, losses: dict[str, float]) -> None:
-    pass
 
 
 def main() -> None:

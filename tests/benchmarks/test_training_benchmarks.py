@@ -3,16 +3,20 @@ import os
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
+from benchmarks import environments, train
 from benchmarks import input as input_benchmark
-from benchmarks import train
-from benchmarks.environments import PEERS, environment_python, requirements
+from benchmarks.environments import PEERS, NotInstalledError, environment_python, requirements
 from benchmarks.goals import GOALS, Goal
 from benchmarks.results import COMMANDS, render
-from benchmarks.training_data import table_rows, training_experiment
+from benchmarks.training_data import table_rows, training_experiment, write_logs
 from benchmarks.training_peers.job import Answer
+from benchmarks.training_rows import write_rows
 from benchmarks.training_turns import take_turns
+from pipelines.preprocess import prepare
+from tf_crossdistil.schema import PreparedData
 
 TABLE_ROWS = 2000
 
@@ -31,6 +35,57 @@ def test_tables_have_the_rows_that_are_asked_for_in_all(total):
     experiment = training_experiment(total)
     assert {feature.name: feature.buckets for feature in experiment.features if feature.kind == "hashed"} == rows
     assert (experiment.training.batch_size, experiment.training.strata_batch_size) == (4096, 128)
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("logs")
+    write_logs(folder / "logs.parquet", 9000, TABLE_ROWS)
+    prepare(training_experiment(TABLE_ROWS), [str(folder / "logs.parquet")], folder / "prepared", quiet=True)
+    return folder / "prepared"
+
+
+@pytest.mark.parametrize("kind", ["streamed", "in_memory"])
+def test_input_is_read_epoch_after_epoch(logs, kind):
+    batches = input_benchmark.batches(kind, logs, TABLE_ROWS)
+    # An epoch is of two steps.
+    read = [next(batches) for _ in range(3)]
+    assert all(len(natural["uid"]) == 4096 and len(drawn["uid"]) % 128 == 0 for natural, drawn in read)
+    assert sorted(read[0][0]["item_id"].numpy()) != sorted(read[2][0]["item_id"].numpy())
+
+
+def test_peers_are_given_the_rows_that_we_train_on(logs, tmp_path):
+    data = PreparedData.open(logs)
+    write_rows(data, training_experiment(TABLE_ROWS), data.rows("train"), tmp_path / "rows.parquet")
+    given = pq.read_table(tmp_path / "rows.parquet")
+    likes = sum(count for tag, count in data.metadata.counts["train"].items() if tag[1] == "1")
+    assert given.num_rows == data.rows("train")
+    assert sum(given["like"].to_pylist()) == likes > 0
+    # Every id has a row in the peers' tables.
+    assert all(0 <= min(ids := given[name].to_pylist()) <= max(ids) < rows for name, rows in table_rows(TABLE_ROWS).items())
+
+
+def test_another_index_is_asked_for_its_own_package_only():
+    first, rest = environments._installations("torch_rechub")
+    assert any(option.startswith("--extra-index-url=") for option in first)
+    assert [option for option in first if "==" in option] == ["torch==2.13.0+cpu"]
+    assert not any("index" in option for option in rest)
+    assert len(list(environments._installations("deepctr"))) == 1
+
+
+def test_a_peer_that_cannot_be_installed_is_left_out(monkeypatch, tmp_path, capsys):
+    with pytest.raises(NotInstalledError, match="deepctr cannot be installed: no such version"):
+        environments._run([sys.executable, "-c", "import sys; sys.exit('first\\nno such version')"], "deepctr")
+    monkeypatch.setattr(environments, "_LONGEST_SECONDS", 0.01)
+    with pytest.raises(NotInstalledError, match="within"):
+        environments._run([sys.executable, "-c", "import time; time.sleep(60)"], "deepctr")
+
+    def fail(peer):
+        raise NotInstalledError(f"{peer} cannot be installed: no such version")
+
+    monkeypatch.setattr(train, "make_environment", fail)
+    assert train._installed("deepctr") is None
+    assert "no such version; it is left out" in capsys.readouterr().err
 
 
 def answer(rows, seconds):
@@ -58,6 +113,9 @@ def test_results_say_which_goals_are_missed():
     assert "| step_crossdistil_over_plain | 1.30 | at most 1.2 | **missed** |" in page
     assert "| input_over_training | 6.00 | at least 5 | met |" in page
     assert "python -m benchmarks.input`" in page
+    missing = page.splitlines()[-1]
+    assert "examples_over_deepctr_33k" in missing
+    assert "input_over_training" not in missing
 
 
 @pytest.mark.parametrize(("goal", "value", "met"), [(Goal(2), 2.0, True), (Goal(2), 1.9, False), (Goal(2, True), 2.1, False)])

@@ -16,6 +16,7 @@ from tf_crossdistil.evaluation.compare import check_method
 from tf_crossdistil.evaluation.comparison_table import Figures, comparison_document
 from tf_crossdistil.evaluation.evaluate import evaluate
 from tf_crossdistil.models.run import Run
+from tf_crossdistil.training.interruption import Interrupted, Terminated
 
 
 def test_every_method_is_trained_once_with_every_seed(fake, run, tmp_path):
@@ -191,11 +192,15 @@ def test_a_resumed_training_that_diverges_is_not_begun_anew(fake, run):
 
 
 def test_an_interruption_says_what_is_kept(fake, run):
-    fake.interrupt, screen = ("ple", 0.001, 1), io.StringIO()
-    with pytest.raises(KeyboardInterrupt):
-        run(["ple"], [0, 1], console=Console(file=screen))
-    last = screen.getvalue().splitlines()[-1]
-    assert last.startswith("1 finished cell and the finished epochs of the last one are kept in") and "the same command" in last
+    fake.interrupt = ("ple", 0.001, 1)
+    with pytest.raises(Interrupted) as raised:
+        run(["ple"], [0, 1])
+    assert raised.value.sentence.startswith("stopped; 1 finished cell and what is saved of the last one are kept in ")
+    assert raised.value.sentence.endswith("; the same command goes on from there")
+    fake.interrupt, fake.fail = None, {("ple", 0.001, 1): Terminated("saved")}
+    with pytest.raises(Terminated, match="143") as ended:
+        run(["ple"], [0, 1])
+    assert ended.value.sentence == raised.value.sentence
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.models.small_model import small_experiment as small_model_experiment
+from tests.training.former_runs import TODAY, former_run, prepared_data
 from tf_crossdistil.config_file import load_config
 from tf_crossdistil.models.checkpoint_files import find_checkpoints
 from tf_crossdistil.training.loop import TrainingLoop
@@ -24,21 +26,25 @@ SMALL = [
 ]
 CLOCK = {"seconds", "rows_per_second"}
 
-# The command line, which sends itself a signal as soon as a step is done.
+# The command line, which sends itself a signal as soon as a step is done, or when 0 are.
 SCRIPT = """import os, sys
 from tf_crossdistil.startup import load_tensorflow
 load_tensorflow()
 from tf_crossdistil.training.loop import TrainingLoop
 from tf_crossdistil.cli.main import main
 number, at = int(sys.argv[1]), int(sys.argv[2])
-real, steps = TrainingLoop._after_steps, 0
+start, real, steps = TrainingLoop.start, TrainingLoop._after_steps, 0
+def start_of_a_run(self, *arguments):
+    if at == 0:
+        os.kill(os.getpid(), number)
+    start(self, *arguments)
 def after_steps(self, *arguments):
     global steps
     steps += 1
     if steps == at:
         os.kill(os.getpid(), number)
     real(self, *arguments)
-TrainingLoop._after_steps = after_steps
+TrainingLoop.start, TrainingLoop._after_steps = start_of_a_run, after_steps
 sys.argv = ["crossdistil", *sys.argv[3:]]
 main()
 """
@@ -115,3 +121,14 @@ def assert_same(left, right):
     assert set(ours) == set(theirs) and len(ours) > 50
     for key, value in ours.items():
         np.testing.assert_array_equal(value, theirs[key], err_msg=key)
+
+
+@pytest.fixture(scope="session")
+def former(tmp_path_factory):
+    """A former run, its model and its data."""
+    return former_run(tmp_path_factory.mktemp("former"), steps=2)
+
+
+@pytest.fixture(scope="session")
+def today(tmp_path_factory):
+    return prepared_data(tmp_path_factory.mktemp("today") / "data", small_model_experiment(), TODAY)

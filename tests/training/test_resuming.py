@@ -38,6 +38,7 @@ def test_a_run_that_dies_goes_on_bit_for_bit(undisturbed, killed_after, finish, 
     assert "nothing to do: the run ended with epoch 2" in printed
 
 
+@pytest.mark.slow
 def test_a_streamed_run_that_dies_goes_on_bit_for_bit(killed_after, finish, monkeypatch, tmp_path):
     monkeypatch.setattr("tf_crossdistil.data.loaded_split.MOST_BYTES", 0)
     whole, _ = finish(tmp_path / "whole")
@@ -47,8 +48,11 @@ def test_a_streamed_run_that_dies_goes_on_bit_for_bit(killed_after, finish, monk
     assert_same(resumed, whole)
 
 
+@pytest.mark.slow
 def test_sigkill_at_a_random_step(undisturbed, signalled, finish, tmp_path):
-    code, _ = signalled(tmp_path / "run", signal.SIGKILL, random.randint(3, 11))
+    step = random.randint(3, 11)
+    print(f"killed after step {step}")
+    code, _ = signalled(tmp_path / "run", signal.SIGKILL, step)
     assert code == -signal.SIGKILL
     resumed, printed = finish(tmp_path / "run")
     assert "resuming after epoch" in printed
@@ -57,8 +61,9 @@ def test_sigkill_at_a_random_step(undisturbed, signalled, finish, tmp_path):
 
 @pytest.mark.slow
 def test_sigkill_at_five_random_steps(undisturbed, signalled, finish, tmp_path):
-    for _ in range(5):
-        assert signalled(tmp_path / "run", signal.SIGKILL, random.randint(1, 4))[0] in (-signal.SIGKILL, 0)
+    for steps in random.choices(range(1, 5), k=5):
+        print(f"killed {steps} steps after the resume")
+        assert signalled(tmp_path / "run", signal.SIGKILL, steps)[0] in (-signal.SIGKILL, 0)
     assert_same(finish(tmp_path / "run")[0], undisturbed)
 
 
@@ -72,6 +77,14 @@ def test_sigterm_finishes_the_step_saves_and_asks_for_a_restart(undisturbed, sig
     resumed, printed = finish(tmp_path / "run")
     assert "resuming after epoch 0, step 3 of 6" in printed
     assert_same(resumed, undisturbed)
+
+
+def test_sigterm_before_the_first_step_leaves_nothing(signalled, tmp_path):
+    code, error = signalled(tmp_path / "run", signal.SIGTERM, 0)
+    assert code == 143 and "Traceback" not in error
+    last = error.strip().splitlines()[-1]
+    assert last == "stopped by SIGTERM before the first step; the same command with --resume goes on from there"
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow

@@ -35,12 +35,14 @@ def with_method(experiment, method):
     return experiment.model_copy(update={"distillation": experiment.distillation.model_copy(update={"method": method})})
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_weights(trained, shared_experiment, prepared, quiet_console, tmp_path):
     assert_equal_weights(trained, train(shared_experiment, prepared, tmp_path / "run", quiet_console))
     other = train(with_training(shared_experiment, seed=1), prepared, tmp_path / "other", quiet_console)
     assert any(np.any(a != b) for a, b in zip(weights(trained), weights(other), strict=True))
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_as_an_undisturbed_one(trained, shared_experiment, prepared, quiet_console, tmp_path):
     directory = tmp_path / "run"
     train(with_training(shared_experiment, epochs=1), prepared, directory, quiet_console)
@@ -161,6 +163,19 @@ def test_a_run_that_cannot_start_leaves_nothing(shared_experiment, prepared, qui
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_that_fails_before_its_first_step_leaves_nothing(
+    trained, shared_experiment, prepared, quiet_console, tmp_path, monkeypatch
+):
+    def refuses(*arguments):
+        raise UsageError("a weight of another shape")
+
+    monkeypatch.setattr("tf_crossdistil.training.loop.warm_start", refuses)
+    with pytest.raises(UsageError, match="another shape"):
+        train(shared_experiment, prepared, tmp_path / "run", quiet_console, warm_start=trained)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
 def test_undefined_validation_metrics_do_not_stop_a_run(shared_experiment, prepared, quiet_console, tmp_path, monkeypatch):
     monkeypatch.setattr("tf_crossdistil.training.loop.mean_metric", lambda summary, metric: None)
     run = train(shared_experiment, prepared, tmp_path / "run", quiet_console)
@@ -168,6 +183,7 @@ def test_undefined_validation_metrics_do_not_stop_a_run(shared_experiment, prepa
     run.load_best()
 
 
+@pytest.mark.slow
 def test_a_fresh_process_trains_the_same_weights(trained, config_file, prepared, tmp_path):
     command = [sys.executable, "-m", "tf_crossdistil.cli.main", "train", config_file, "--data", prepared.directory]
     subprocess.run([*map(str, command), "--run", str(tmp_path / "run")], check=True, capture_output=True)

@@ -67,7 +67,7 @@ def test_the_bar_shows_pace_losses_and_what_is_left():
 
 @pytest.mark.parametrize("input_seconds, step_seconds, warned", [(0.01, 0.0, True), (0.0, 0.01, False)])
 def test_the_input_is_blamed_only_when_it_sets_the_pace(monkeypatch, input_seconds, step_seconds, warned):
-    monkeypatch.setattr(input_watch, "WINDOW", 20)
+    monkeypatch.setattr(input_watch, "WINDOW", 3)
 
     def produce(number):
         time.sleep(input_seconds)
@@ -139,6 +139,7 @@ with Interruption() as interruption:
     assert (done.returncode, done.stdout) == (130, "noted\n")
 
 
+@pytest.mark.slow
 def test_validation_is_left_within_seconds_and_resumed(
     monkeypatch, undisturbed, small_experiment, prepared, quiet_console, tmp_path
 ):

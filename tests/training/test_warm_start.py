@@ -1,124 +1,34 @@
-"""Warm start: what goes on from a former run, what starts anew, and runs that nobody can go on from."""
+"""Warm start: what goes on from a former run, and what starts anew."""
 
 import dataclasses
-import hashlib
-import json
-import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
-import tf_keras as keras
 
-from tests.models.small_model import AGES, AUTHORS, small_batch, small_experiment, small_metadata
-from tf_crossdistil.config import Experiment
-from tf_crossdistil.errors import CrossDistilError, UsageError
+from tests.models.small_model import AUTHORS, small_batch, small_experiment
+from tests.training.former_runs import (
+    FRESH_ACCUMULATOR,
+    TODAY,
+    YESTERDAY,
+    accumulator,
+    changed,
+    expected_rows,
+    former_run,
+    fresh_model,
+    optimizers_of,
+    prepared_data,
+    tables_of,
+)
 from tf_crossdistil.metrics.summary import summarize
-from tf_crossdistil.models.crossdistil import CrossDistilModel
 from tf_crossdistil.models.predict import SplitPredictor
-from tf_crossdistil.models.run import Run, build
-from tf_crossdistil.schema import METADATA_FILE, SAMPLE_FILE, Manifest, PreparedData, Vocabulary
 from tf_crossdistil.training import carried_rows as rows_module
-from tf_crossdistil.training.optimizers import composite_optimizer
 from tf_crossdistil.training.pretrained import assign_pretrained
 from tf_crossdistil.training.warm_start import check_warm_start, warm_start
 
-YESTERDAY = {"user": ["u0", "u1", "日本", "u3", "u4"], "tags": ["a", "b", "c"]}
-TODAY = {"user": ["new", "u4", "日本", "u0", "newer", "u1"], "tags": ["c", "d", "a", "e"]}
-FRESH_ACCUMULATOR = np.float32(1e-5)
 UNCERTAINTY = {"training": small_experiment().training.model_dump() | {"loss_weighting": "uncertainty"}}
 SINGLE = {"model": {"backbone": "single", "towers": [4]}}
 TEACHERLESS = {"distillation": {"method": "none"}}
-
-
-def prepared_data(folder, experiment, vocabularies, boundaries=AGES):
-    """What a run needs of a prepared data set, with these values in its vocabularies."""
-    (folder / "vocabulary").mkdir(parents=True)
-    oov = {feature.name: getattr(feature, "oov_buckets", 0) for feature in experiment.features}
-    known = {}
-    for owner, values in vocabularies.items():
-        text = "".join(f"{value}\n" for value in values).encode()
-        (folder / "vocabulary" / f"{owner}.txt").write_bytes(text)
-        digest = hashlib.sha256(text).hexdigest()
-        known[owner] = Vocabulary(size=len(values), ids=1 + len(values) + oov[owner], sha256=digest)
-    metadata = small_metadata(experiment)
-    numeric = metadata.numeric | {"age": metadata.numeric["age"].model_copy(update={"boundaries": boundaries})}
-    metadata = metadata.model_copy(update={"vocabularies": known, "numeric": numeric})
-    (folder / METADATA_FILE).write_text(metadata.model_dump_json(), encoding="utf-8")
-    (folder / SAMPLE_FILE).write_text("", encoding="utf-8")
-    return PreparedData(folder, metadata, Manifest(files=[]))
-
-
-def fresh_model(experiment, data, seed):
-    keras.utils.set_random_seed(seed)
-    model = CrossDistilModel(experiment, data.metadata)
-    build(model, experiment)
-    model.compile(optimizer=composite_optimizer(model, experiment.training))
-    return model
-
-
-def former_run(folder, experiment=None, steps=1):
-    """A run whose best epoch is a model of a few steps, with everything that a checkpoint holds."""
-    experiment = experiment or small_experiment()
-    data = prepared_data(folder / "yesterday", experiment, YESTERDAY)
-    model = fresh_model(experiment, data, seed=1)
-    for step in range(steps):
-        model.train_step(batch_for(experiment, step))
-    run = Run.create(folder / "former", experiment, data)
-    objects = tf.train.Checkpoint(
-        network=model.network,
-        calibration=model.calibration.calibrator,
-        loss_weighting=model.loss_weighting,
-        optimizer=model.optimizer,
-        calibration_optimizer=model.calibration.optimizer,
-    )
-    tf.train.CheckpointManager(objects, str(run.checkpoints / "best"), max_to_keep=1).save()
-    return run, model, data
-
-
-def batch_for(experiment, seed):
-    batch = small_batch(seed=seed)
-    return {key: batch[key] for key in ("features", "labels")} if experiment.distillation.method == "none" else batch
-
-
-@pytest.fixture(scope="module")
-def former(tmp_path_factory):
-    """A former run, its model and its data."""
-    return former_run(tmp_path_factory.mktemp("former"), steps=2)
-
-
-@pytest.fixture(scope="module")
-def today(tmp_path_factory):
-    return prepared_data(tmp_path_factory.mktemp("today") / "data", small_experiment(), TODAY)
-
-
-def optimizers_of(model):
-    """Adagrad of the tables, and Adam of everything else."""
-    inner = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    return inner.optimizers
-
-
-def tables_of(model, name):
-    for encoder in model.network.encoders.values():
-        yield (encoder.encoders["age"].table if name == "age" else encoder.tables[name]).embeddings
-
-
-def accumulator(model, table):
-    return optimizers_of(model)[0].get_slot(table, "accumulator").numpy()
-
-
-def expected_rows(name, former_table, fresh_table, oov_buckets=1):
-    """The rows of today's table, joined by what is written in both vocabularies."""
-    was = {value: row for row, value in enumerate(["", *YESTERDAY[name]])}
-    expected = np.array(fresh_table)
-    for row, value in enumerate(["", *TODAY[name]]):
-        if value in was:
-            expected[row] = former_table[was[value]]
-    if oov_buckets:
-        expected[-oov_buckets:] = former_table[-oov_buckets:]
-    return expected
 
 
 def test_rows_go_to_the_ids_of_their_values_and_so_do_their_accumulators(former, today, monkeypatch):
@@ -236,12 +146,6 @@ def test_students_go_on_without_teachers(former, today):
         np.testing.assert_array_equal(model(features)[task], was(before)[task])
 
 
-def changed(name, **settings):
-    """The small experiment with one feature changed."""
-    features = [feature.model_dump(mode="json") for feature in small_experiment().features]
-    return small_experiment(features=[feature | (settings if feature["name"] == name else {}) for feature in features])
-
-
 def test_other_numbers_of_buckets_start_those_rows_anew_with_a_warning(former, tmp_path):
     run, was, _ = former
     for name, settings, oov, line in [
@@ -304,75 +208,6 @@ def test_precision_may_change(former, today):
     np.testing.assert_array_equal(accumulator(model, table), expected_rows("tags", accumulator(was, former_table), fresh))
 
 
-WITHOUT_AGE = [feature.model_dump(mode="json") for feature in small_experiment().features[:-1]]
-DIFFERENT: dict[str, tuple[Experiment, str]] = {
-    "tasks": (
-        small_experiment(tasks=[{"name": "finish", "column": "f"}, {"name": "share", "column": "s"}]),
-        r"the list of tasks is \['finish', 'share'\], there it is \['finish', 'like'\]",
-    ),
-    "fewer features": (small_experiment(features=WITHOUT_AGE), "the list of features is .*'friends'], there it is .*'age']"),
-    "kind": (
-        small_experiment(features=[*WITHOUT_AGE, {"name": "age", "kind": "categorical"}]),
-        "features.age.kind is categorical, there it is numeric",
-    ),
-    "width": (changed("user", dim=4), "features.user.dim is 4, there it is 3"),
-    "pooling": (changed("tags", pooling="sum"), "features.tags.pooling is sum, there it is mean"),
-    "backbone": (small_experiment(model={"backbone": "mmoe"}), "model.backbone is mmoe, there it is ple"),
-    "calibrator": (
-        small_experiment(distillation={"calibration": "temperature"}),
-        "distillation.calibration is temperature, there it is platt",
-    ),
-}
-
-
-@pytest.mark.parametrize(("experiment", "message"), DIFFERENT.values(), ids=DIFFERENT)
-def test_networks_that_differ_are_refused(former, today, experiment, message):
-    run, _, _ = former
-    if message.startswith("model."):
-        run = dataclasses.replace(run, experiment=small_experiment(model={"backbone": "ple"}))
-    with pytest.raises(UsageError, match=f"cannot go on from .*former: {message}; make it the same, or train") as raised:
-        check_warm_start(run, experiment, today)
-    assert "\n" not in str(raised.value)
-
-
-def test_a_weight_of_another_shape_is_named(former, today):
-    run, _, _ = former
-    model = fresh_model(small_experiment(model={"backbone": "ple", "towers": [5]}), today, seed=2)
-    with pytest.raises(UsageError, match=r"its weight '.*kernel:0' has shape \[.*\], but the new network needs \["):
-        warm_start(model, run, today)
-
-
-def damaged(former, folder):
-    shutil.copytree(former[0].directory, folder / "former")
-    return Run.open(folder / "former")
-
-
-@pytest.mark.parametrize("files", ["*.index", "*.data*"])
-def test_damaged_checkpoints_are_refused_before_anything_is_written(former, today, tmp_path, files):
-    run = damaged(former, tmp_path)
-    (file,) = (run.checkpoints / "best").glob(files)
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    file.write_bytes(content)
-    with pytest.raises(CrossDistilError, match=r"the checkpoint .* is damaged, so no run can go on from it; ") as raised:
-        check_warm_start(run, small_experiment(), today)
-    assert "\n" not in str(raised.value)
-
-
-def test_runs_without_an_epoch_or_their_vocabulary_are_refused(former, today, tmp_path):
-    run = damaged(former, tmp_path)
-    file = run.vocabularies / "user.txt"
-    file.write_text("\n".join(reversed(YESTERDAY["user"])) + "\n", encoding="utf-8")
-    with pytest.raises(CrossDistilError, match=r"user.txt is not the vocabulary that its run was trained with"):
-        check_warm_start(run, small_experiment(), today)
-    file.unlink()
-    with pytest.raises(CrossDistilError, match=r"cannot read .*user.txt: No such file or directory; restore"):
-        check_warm_start(run, small_experiment(), today)
-    shutil.rmtree(run.checkpoints)
-    with pytest.raises(CrossDistilError, match="has no finished epoch yet"):
-        check_warm_start(run, small_experiment(), today)
-
-
 def test_a_run_that_kept_no_state_of_its_optimizers_is_a_warning(tmp_path, today):
     run, _, _ = former_run(tmp_path, steps=0)
     model = fresh_model(small_experiment(), today, seed=2)
@@ -392,59 +227,3 @@ def test_with_the_same_data_the_former_metrics_come_out(trained, shared_experime
         for each in (model, trained.load_best())
     ]
     assert summaries[0] == summaries[1]
-
-
-SMALL = {
-    "name": "days",
-    "tasks": [{"name": "finish", "column": "finish"}, {"name": "like", "column": "like"}],
-    "features": [
-        {"name": "user", "kind": "categorical", "min_count": 2, "oov_buckets": 2, "dim": 4},
-        {"name": "seconds", "kind": "numeric", "transform": "bucketize", "buckets": 3},
-    ],
-    "split": {"by": "hash", "key": ["row"]},
-    "model": {"backbone": "shared_bottom", "experts": {"units": [4]}, "towers": [4]},
-    "training": {"batch_size": 256, "strata_batch_size": 8, "epochs": 1, "early_stopping": None},
-}
-
-
-@pytest.mark.slow
-def test_from_one_day_to_the_next_by_the_command_line(tmp_path):
-    (tmp_path / "days.yaml").write_text(json.dumps(SMALL), encoding="utf-8")
-
-    def crossdistil(*arguments, code=0):
-        command = [sys.executable, "-m", "tf_crossdistil.cli.main", *arguments]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == code, done.stderr
-        return done.stderr
-
-    for day, first in (("yesterday", 0), ("today", 15)):
-        generator = np.random.default_rng(first)
-        rows = [
-            (f"user {first + generator.zipf(1.5) % 40}", generator.lognormal(), row, *generator.integers(0, 2, 2))
-            for row in range(2000)
-        ]
-        text = "".join(f"{','.join(map(str, row))}\n" for row in [("user", "seconds", "row", "finish", "like"), *rows])
-        (tmp_path / f"{day}.csv").write_text(text, encoding="utf-8")
-        crossdistil("prepare", "days.yaml", "--input", f"{day}.csv", "--output", f"prepared/{day}")
-    crossdistil("train", "days.yaml", "--data", "prepared/yesterday", "--run", "yesterday")
-    start = ["train", "days.yaml", "--data", "prepared/today", "--run", "today", "--warm-start"]
-    # So slow that float32 shows no step.
-    slow = ["--set", "training.learning_rate=1e-15", "--set", "training.embedding_learning_rate=1e-15"]
-    told = crossdistil(*start, "yesterday", *slow)
-    runs = [Run.open(tmp_path / day) for day in ("yesterday", "today")]
-    (was,), (now,) = (tables_of(run.load_best(), "user") for run in runs)
-    ids = [
-        {value: number for number, value in enumerate((run.vocabularies / "user.txt").read_text().splitlines(), start=1)}
-        for run in runs
-    ]
-    both = sorted(ids[0].keys() & ids[1].keys())
-    assert 5 < len(both) < len(ids[1])
-    np.testing.assert_array_equal(now.numpy()[[ids[1][user] for user in both]], was.numpy()[[ids[0][user] for user in both]])
-    np.testing.assert_array_equal(now.numpy()[[0, -2, -1]], was.numpy()[[0, -2, -1]])
-    total, carried = len(ids[1]) + 3, len(both) + 3
-    assert f"feature 'user': {carried} of {total} ids go on from yesterday; {total - carried} start anew" in told
-    assert "feature 'seconds': 3 of 3 ids go on from yesterday\n" in told
-    shutil.rmtree(tmp_path / "today")
-    told = crossdistil(*start, "yesterday", "--set", "model.backbone=mmoe", code=2)
-    assert "error: cannot go on from yesterday: model.backbone is mmoe, there it is shared_bottom; " in told
-    assert not (tmp_path / "today").exists()

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from tf_crossdistil.cli.ending import resumable
 from tf_crossdistil.config import SPLITS, duplicates
 from tf_crossdistil.errors import UsageError
 from tf_crossdistil.evaluation.settings import grid
@@ -34,21 +35,23 @@ def compare(
 ) -> None:
     """Train methods with several seeds under one budget and say how they differ. Asked again, it goes on where it was.
 
-    A backbone is trained without distillation, a distillation method on the configuration's backbone.
+    A backbone is trained without distillation, a distillation method on the configuration's backbone. SIGTERM and Ctrl-C
+    end it with 143 and 130.
 
     Example: `crossdistil compare configs/kuairand.yaml --data data --out compared --methods ple,crossdistil --seeds 0,1,2`
     """
     if split not in SPLITS:
         raise UsageError(f"--split must be one of {', '.join(SPLITS)}; received '{split}'")
     names, numbers = _listed("--methods", methods), _numbers(seeds)
-    settings = grid(config, overrides or [], tune or [])
-    prepared = PreparedData.open(data)
-    load_tensorflow()
-    from tf_crossdistil.evaluation.cells import write_json
-    from tf_crossdistil.evaluation.compare import compare as compare_methods
-    from tf_crossdistil.evaluation.comparison_table import Figures, comparison_document, comparison_tables
+    with resumable():
+        settings = grid(config, overrides or [], tune or [])
+        prepared = PreparedData.open(data)
+        load_tensorflow()
+        from tf_crossdistil.evaluation.cells import write_json
+        from tf_crossdistil.evaluation.compare import compare as compare_methods
+        from tf_crossdistil.evaluation.comparison_table import Figures, comparison_document, comparison_tables
 
-    comparison = compare_methods(settings, names, numbers, prepared, out, split, Console(stderr=True))
+        comparison = compare_methods(settings, names, numbers, prepared, out, split, Console(stderr=True))
     figures = Figures.of(comparison)
     write_json(out / "results.json", [result.document() for result in comparison.results])
     write_json(out / "comparison.json", comparison_document(figures))

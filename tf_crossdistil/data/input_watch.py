@@ -1,7 +1,6 @@
 """Measures whether batches are ready before they are asked for."""
 
 import time
-from typing import Any
 
 import numpy as np
 import tensorflow as tf

@@ -14,7 +14,6 @@ from tf_crossdistil.tags import observed_tags
 
 # A split that takes more is read from its files in every epoch.
 MOST_BYTES = 1 << 30
-_VALUE_BYTES = 4
 _PARSED_ROWS = 8192
 # The training and the validation split of the data that is being worked with.
 _KEPT_SPLITS = 2
@@ -57,10 +56,15 @@ class LoadedSplit:
 
 
 def fits_in_memory(data: PreparedData, experiment: Experiment, split: str) -> bool:
-    """Whether a split is small enough to be held, its ids in 32 bits."""
+    """Whether a split is small enough to be held."""
     values = sum(field.longest or 1 for field in record_fields(experiment))
+    return data.rows(split) * values * (4 if _are_ids_narrow(data, experiment) else 8) <= MOST_BYTES
+
+
+def _are_ids_narrow(data: PreparedData, experiment: Experiment) -> bool:
+    """Whether all ids fit into 32 bits."""
     tables = [data.metadata.embedding_rows(f) for f in experiment.features if isinstance(f, VocabularyFeature | HashedFeature)]
-    return data.rows(split) * values * _VALUE_BYTES <= MOST_BYTES and max(tables, default=0) <= tf.int32.max
+    return max(tables, default=0) <= tf.int32.max
 
 
 def load_split(data: PreparedData, experiment: Experiment, split: str) -> LoadedSplit:
@@ -104,8 +108,9 @@ def _load(request: _Request) -> LoadedSplit:
 
 def load_rows(data: PreparedData, experiment: Experiment, split: str, tags: Sequence[str]) -> PackedRows:
     """All rows of a split that have one of the tags, tag by tag."""
+    keep = _narrow if _are_ids_narrow(data, experiment) else lambda columns: columns
     batches = [
-        _narrow(parse_records(experiment, serialized))
+        keep(parse_records(experiment, serialized))
         for tag in tags
         for serialized in serialized_batches(data.record_files(split, tag), _PARSED_ROWS)
     ]

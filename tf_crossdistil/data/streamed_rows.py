@@ -5,6 +5,7 @@ import random
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.data.loaded_split import PackedRows, load_rows
@@ -79,9 +80,9 @@ class StreamedRows(TrainingRows):
         tags = observed_tags(self._counts)
         counts = np.array([self._counts[tag] for tag in tags])
         blocks = math.ceil(counts.sum() / _BLOCK_ROWS)
-        # Every block has so many rows of each tag, until these run out.
-        sizes = -(-counts // blocks)
-        starts = np.minimum(np.outer(np.arange(blocks), sizes), counts).sum(axis=1)
+        # How many rows of each tag come before each block: its share, to the row.
+        before = np.outer(np.arange(blocks + 1), counts) // blocks
+        starts = before[:-1].sum(axis=1)
         # Workers of parameter servers know their first step as a tensor only.
         first_row = tf.cast(first_step, tf.int64) * self._shape.rows
         first_block = tf.searchsorted(starts, [first_row], side="right", out_type=tf.int64)[0] - 1
@@ -93,7 +94,9 @@ class StreamedRows(TrainingRows):
             return PackedRows(self._parse(serialized)).gather(order[tf.where(number == first_block, done, 0) :])
 
         rows = (
-            tf.data.Dataset.zip(tuple(self._tag_blocks(tag, int(size), seed) for tag, size in zip(tags, sizes, strict=True)))
+            tf.data.Dataset.zip(
+                tuple(self._tag_blocks(tag, sizes, seed) for tag, sizes in zip(tags, np.diff(before, axis=0).T, strict=True))
+            )
             .take(blocks)
             .repeat()
             .enumerate()
@@ -102,13 +105,12 @@ class StreamedRows(TrainingRows):
         )
         return self._mine(rows.rebatch(self._shape.rows // shard.replicas, drop_remainder=True), shard)
 
-    def _tag_blocks(self, tag: str, size: int, seed: int) -> tf.data.Dataset:
-        """Serialized records of one tag, `[size]` in each block, and none when all were read."""
+    def _tag_blocks(self, tag: str, sizes: NDArray[np.int64], seed: int) -> tf.data.Dataset:
+        """Serialized records of one tag, so many in each block."""
         share = self._counts[tag] / self._data.rows("train")
         chunks = serialized_chunks(self._data.record_files("train", tag))
         shuffled = chunks.shuffle(max(1, round(_SHUFFLE_ROWS * share) // CHUNK), seed=seed)
-        none = tf.data.Dataset.from_tensors(tf.constant([], tf.string)).repeat()
-        return shuffled.rebatch(size).concatenate(none)
+        return shuffled.rebatch(sizes)
 
     def _mine(self, parts: tf.data.Dataset, shard: Shard) -> tf.data.Dataset:
         """Those of the replicas of a shard, out of the parts of all."""

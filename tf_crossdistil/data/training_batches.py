@@ -13,6 +13,7 @@ from tf_crossdistil.data.records import Columns, feature_columns, label_matrix
 from tf_crossdistil.data.strata import strata, thin_strata
 from tf_crossdistil.data.streamed_rows import StreamedRows
 from tf_crossdistil.data.training_rows import BatchShape, Shard
+from tf_crossdistil.errors import UsageError
 from tf_crossdistil.schema import PreparedData
 
 logger = logging.getLogger(__name__)
@@ -29,13 +30,16 @@ class TrainingBatches:
         `weights` (only with a sample weight): `[batch]`, divided by their mean over the training split;
         `strata` (only with `with_strata`): columns `[tags * draws]` of rows drawn from each of `strata()`, one behind another.
 
-    Every epoch sees each training row once; the last batch is filled up with rows that come a second time, so all have one shape.
+    Every epoch sees each training row once; rows that come a second time fill up the last batch, so that all have one shape.
 
     Args:
         data: the prepared data.
         experiment: its configuration.
         with_strata: whether the method compares strata.
         replicas: between which each batch is divided; they divide its rows and draws.
+
+    Raises:
+        UsageError: there are fewer rows than replicas.
     """
 
     def __init__(self, data: PreparedData, experiment: Experiment, with_strata: bool, replicas: int = 1):
@@ -43,6 +47,8 @@ class TrainingBatches:
         self._replicas = replicas
         rows = min(experiment.training.batch_size, data.rows("train"))
         self.batch_size = rows - rows % replicas
+        if not self.batch_size:
+            raise UsageError(f"{replicas} replicas cannot share {rows} training rows; train on one device")
         self.steps = math.ceil(data.rows("train") / self.batch_size)
         drawn = strata(data.metadata) if with_strata else []
         for warning in thin_strata(experiment, data.metadata) if with_strata else []:

@@ -28,6 +28,7 @@ from tf_crossdistil.models.methods import METHODS
 from tf_crossdistil.schema import PreparedData
 from tf_crossdistil.suggest import did_you_mean
 from tf_crossdistil.training.checks import check_trainable
+from tf_crossdistil.training.interruption import Interrupted, Terminated
 from tf_crossdistil.training.pretrained import check_pretrained
 
 
@@ -100,6 +101,8 @@ def compare(
     Raises:
         UsageError: a method does not exist or cannot be trained, settings cannot be compared, or `out` holds something else.
         CrossDistilError: the data does not fit the configuration or has no rows of the split.
+        Interrupted: Ctrl-C came; the sentence says what is kept.
+        Terminated: SIGTERM came; so does its sentence.
     """
     metrics = {selection_metric(setting.experiment) for setting in settings}
     if len(metrics) > 1:
@@ -125,7 +128,7 @@ def compare(
     total = sum(len(settings) + len({*seeds} - {first_seeds[method]}) for method in methods)
     runner = _Runner(data, split, metrics.pop(), total, console)
     grids: dict[str, list[CellResult]] = {}
-    with each_warning_once(), _told_what_is_kept(out, split, console):
+    with each_warning_once(), _told_what_is_kept(out, split):
         for method in methods:
             first, choice = first_seeds[method], before[method]
             tried = [runner.run(cells[method, number, first]) for number in range(len(settings))]
@@ -213,19 +216,17 @@ def _cell(method: str, setting: Setting, seed: int, out: Path) -> Cell:
 
 
 @contextmanager
-def _told_what_is_kept(out: Path, split: str, console: Console) -> Iterator[None]:
-    """After Ctrl-C, says what the next call goes on with."""
+def _told_what_is_kept(out: Path, split: str) -> Iterator[None]:
+    """After Ctrl-C or SIGTERM, says what the next call goes on with, in place of what a single training would say."""
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Terminated) as stop:
         finished = len(list((out / CELLS_FOLDER).glob(f"*/*/seed=*/{split}.json")))
-        console.print(
-            f"{finished} finished cell{'s' * (finished != 1)} and the finished epochs of the last one are kept in {out}; "
-            "the same command goes on from there",
-            highlight=False,
-            soft_wrap=True,
+        sentence = (
+            f"stopped; {finished} finished cell{'s' * (finished != 1)} and what is saved of the last one are kept in {out}; "
+            "the same command goes on from there"
         )
-        raise
+        raise (Terminated if isinstance(stop, Terminated) else Interrupted)(sentence) from stop
 
 
 class _Runner:

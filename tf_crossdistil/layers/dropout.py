@@ -20,10 +20,14 @@ class Dropout(keras.layers.Layer):
     def __init__(self, rate: float, **kwargs: object):
         super().__init__(**kwargs)
         self._dropped = min(max(round(rate * _LEVELS), 1), _LEVELS - 1) if rate else 0
-        self._seed = random.getrandbits(31)
-        calls = tf.Variable(0, trainable=False, dtype=tf.int64, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+        # Each replica counts for itself: compiled functions cannot meet to count together.
+        on_each = {
+            "synchronization": tf.VariableSynchronization.ON_READ,
+            "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        }
+        seed = tf.Variable(random.getrandbits(31), trainable=False, dtype=tf.int64)
         # In a checkpoint, but none of the layer's weights, which are what models are compared and exported by.
-        self._state = tf.train.Checkpoint(calls=calls)
+        self._state = tf.train.Checkpoint(seed=seed, calls=tf.Variable(0, trainable=False, dtype=tf.int64, **on_each))
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Drops inputs, of any shape, if `training`."""
@@ -37,6 +41,6 @@ class Dropout(keras.layers.Layer):
         """Uniform bits `[count]`, other ones at each call."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         calls = self._state.calls.assign_add(1)
-        seed = tf.stack([tf.constant(self._seed, tf.int64) + tf.cast(replica, tf.int64) * 2**31, calls])
+        seed = tf.stack([self._state.seed + tf.cast(replica, tf.int64) * 2**31, calls])
         words = tf.random.stateless_uniform([count // 4 + 1], seed, minval=None, maxval=None, dtype=tf.uint32)
         return tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:count]

@@ -12,6 +12,7 @@ from tf_crossdistil.config import Experiment
 from tf_crossdistil.data.groups import group_feature, group_ids
 from tf_crossdistil.data.records import Columns, column_signature, feature_columns
 from tf_crossdistil.data.strata import strata
+from tf_crossdistil.layers.precision import computing_in
 from tf_crossdistil.losses.augmented_ranking import augmented_ranking_loss
 from tf_crossdistil.losses.distillation import correct_errors, soft_label_loss
 from tf_crossdistil.losses.student_losses import cross_entropy, find_student_loss
@@ -251,7 +252,9 @@ def build(model: CrossDistilModel, experiment: Experiment) -> None:
     """Creates all variables of a model by one call on a row of zeros."""
     signature = column_signature(experiment)
     row = {name: tf.zeros([1] * column.shape.rank, column.dtype) for name, column in signature.items()}
-    model(feature_columns(experiment, row))
+    # Layers may make others when they are called first; replicas' threads would share a policy that they set.
+    with computing_in(model.network.precision):
+        model(feature_columns(experiment, row))
 
 
 def labels_and_weights(batch: dict[str, Any]) -> tuple[tf.Tensor, tf.Tensor]:

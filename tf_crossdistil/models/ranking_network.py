@@ -69,7 +69,7 @@ class RankingNetwork(keras.Model):
         settings = experiment.model
         self.students = experiment.task_names
         self.teachers = teacher_names(experiment, method)
-        self._precision = precision
+        self.precision = precision
         with computing_in(precision):
             self.backbone = find_backbone(settings.backbone)(self.students, self.teachers, settings)
             owners = [EVERY_TASK] if self.backbone.shares_embeddings else [*self.students, *self.teachers]
@@ -96,12 +96,10 @@ class RankingNetwork(keras.Model):
 
     def _logits(self, vectors: dict[str, dict[str, tf.Tensor]], tasks: Sequence[str], training: bool) -> dict[str, tf.Tensor]:
         """The dense part: logits of `tasks` from the features' vectors by owner."""
-        # Layers may make others when they are called first.
-        with computing_in(self._precision):
-            encoded = {owner: self.interactions[owner](inputs) for owner, inputs in vectors.items()}
-            inputs = encoded[EVERY_TASK] if self.backbone.shares_embeddings else encoded
-            representations = self.backbone(inputs, list(tasks), training=training)
-            return {task: self.towers[task](representations[task], training=training) for task in tasks}
+        encoded = {owner: self.interactions[owner](inputs) for owner, inputs in vectors.items()}
+        inputs = encoded[EVERY_TASK] if self.backbone.shares_embeddings else encoded
+        representations = self.backbone(inputs, list(tasks), training=training)
+        return {task: self.towers[task](representations[task], training=training) for task in tasks}
 
 
 def _encoded_width(experiment: Experiment, metadata: Metadata) -> int:

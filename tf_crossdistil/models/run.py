@@ -46,8 +46,7 @@ class Run:
         Raises:
             UsageError: the directory holds something already.
         """
-        if not cls.can_start(directory):
-            raise UsageError(f"{directory} is not empty; give another --run, or --resume to go on with the run in it")
+        cls.check_can_start(directory)
         kept = directory / "data"
         try:
             (kept / "vocabulary").mkdir(parents=True, exist_ok=True)
@@ -79,6 +78,16 @@ class Run:
     def can_start(cls, directory: Path) -> bool:
         """Whether `create` would find nothing in its way."""
         return not directory.exists() or (directory.is_dir() and _holds_nothing(directory))
+
+    @classmethod
+    def check_can_start(cls, directory: Path) -> None:
+        """Refuses a directory in which a run cannot be started.
+
+        Raises:
+            UsageError: the directory holds something already.
+        """
+        if not cls.can_start(directory):
+            raise UsageError(f"{directory} is not empty; give another --run, or --resume to go on with the run in it")
 
     def check_resumable(self, experiment: Experiment, metadata: Metadata) -> None:
         """Refuses to go on with another configuration, or other data, than the run was started with.

@@ -67,7 +67,7 @@ class TrainingLoop:
         with_strata = self._model.method.teachers == "ranking"
         self._watch = InputWatch() if strategy.watches_input else None
         if self._watch is not None:
-            self._batches: TrainingBatches = WatchedBatches(data, experiment, with_strata, self._watch)
+            self._batches: TrainingBatches = WatchedBatches(data, experiment, with_strata, strategy.replicas, self._watch)
         else:
             self._batches = TrainingBatches(data, experiment, with_strata, strategy.replicas)
         self._scalars = Scalars(run.directory / "tensorboard", strategy.is_chief)

@@ -19,9 +19,11 @@ class Scalars:
     """
 
     def __init__(self, directory: Path, is_writing: bool):
-        self._writer = tf.summary.create_file_writer(str(directory)) if is_writing else tf.summary.create_noop_writer()
+        self._directory, self._is_writing = directory, is_writing
 
     def __enter__(self) -> "Scalars":
+        create, path = tf.summary.create_file_writer, str(self._directory)
+        self._writer = create(path) if self._is_writing else tf.summary.create_noop_writer()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:

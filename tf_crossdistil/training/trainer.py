@@ -73,6 +73,9 @@ def train(
             loop = TrainingLoop(run, experiment, data, console, strategy, interruption)
             if checkpoint is None:
                 loop.start(warm_start)
+                # Not before: what has failed until here leaves nothing behind.
+                if strategy.is_chief and Run.can_start(directory):
+                    Run.create(directory, experiment, data)
             else:
                 loop.restore(position, checkpoint)
             loop.run_epochs(after_epoch)
@@ -93,7 +96,7 @@ def _open_run(
     former: Run | None,
     strategy: Strategy,
 ) -> Run:
-    """The run that is resumed, or a new one."""
+    """The run that is resumed, or one that can be created."""
     if resume and not Run.can_start(directory):
         if not strategy.is_chief:
             return Run(directory, experiment, data.metadata)
@@ -101,9 +104,10 @@ def _open_run(
         run.check_resumable(experiment, data.metadata)
         check_same_schema(run.metadata, data.metadata)
         return run
+    Run.check_can_start(directory)
     if resume:
         console.print(f"{directory} holds no run to resume; starting from the beginning", highlight=False, soft_wrap=True)
     check_pretrained(experiment, data)
     if former is not None:
         check_warm_start(former, experiment, data)
-    return Run.create(directory, experiment, data) if strategy.is_chief else Run(directory, experiment, data.metadata)
+    return Run(directory, experiment, data.metadata)

@@ -26,6 +26,8 @@ class Synchronous(Strategy):
         UsageError: the replicas cannot divide a batch.
     """
 
+    watches_input = True
+
     def __init__(self, experiment: Experiment, strategy: tf.distribute.Strategy):
         super().__init__(experiment)
         self._strategy = strategy

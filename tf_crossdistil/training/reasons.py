@@ -1,0 +1,13 @@
+"""What went wrong, of all that TensorFlow says about an error."""
+
+import re
+
+# Where in a graph it happened comes first, in lines of its own or within braces.
+_PLACES = ("Graph execution error", "Detected at node", "<stack traces")
+_PLACE = re.compile(r"\{\{.*?\}\}|\[Op:\w+\]")
+
+
+def reason_of(error: Exception) -> str:
+    """One line of an error's text, without places in TensorFlow's graphs."""
+    lines = [line for line in str(error).splitlines() if line[:1].strip() and not line.startswith(_PLACES)]
+    return " ".join(_PLACE.sub("", lines[0] if lines else str(error)).split())
