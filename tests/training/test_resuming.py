@@ -107,11 +107,15 @@ def test_resume_starts_where_nothing_is(finish, killed_after, undisturbed, tmp_p
 
 def test_what_may_change_with_resume(undisturbed, small_config, small_experiment, prepared, finish, tmp_path):
     run = Run.open(undisturbed.directory)
-    free = ["training.epochs=9", "training.early_stopping={metric: log_loss}", "training.checkpoints={keep: 9}"]
+    free = ["training.epochs=9", "training.early_stopping={patience: 5}", "training.checkpoints={keep: 9}"]
     run.check_resumable(load_config(small_config, [*free, "training.strategy=mirrored"]), prepared.metadata)
     for fixed in ("training.batch_size=64", "training.precision=mixed_bfloat16", "training.seed=3", "model.dropout=0"):
         with pytest.raises(UsageError, match=r"is not the one that .* was started with"):
             run.check_resumable(load_config(small_config, [fixed]), prepared.metadata)
+    run.check_resumable(load_config(small_config, ["training.early_stopping=null"]), prepared.metadata)
+    run.check_resumable(load_config(small_config, ["tuning.space={model.dropout: {low: 0, high: 0.5}}"]), prepared.metadata)
+    with pytest.raises(UsageError, match=r"early_stopping.metric is log_loss, and the best epoch of .* was chosen by auc"):
+        run.check_resumable(load_config(small_config, ["training.early_stopping={metric: log_loss}"]), prepared.metadata)
     with pytest.raises(UsageError, match="the data is run other, and"):
         run.check_resumable(small_experiment, prepared.metadata.model_copy(update={"run": "other"}))
 

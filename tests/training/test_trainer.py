@@ -171,7 +171,7 @@ def test_a_run_that_fails_before_its_first_step_leaves_nothing(
 
     monkeypatch.setattr("tf_crossdistil.training.loop.warm_start", refuses)
     with pytest.raises(UsageError, match="another shape"):
-        train(shared_experiment, prepared, tmp_path / "run", quiet_console, warm_start=trained)
+        train(shared_experiment, prepared, tmp_path / "run", quiet_console, warm_start=trained.directory)
     assert not (tmp_path / "run").exists()
 
 

@@ -41,26 +41,34 @@ def test_tensorboard_shows_every_entry_of_the_history(undisturbed):
 def test_tensorboard_shows_losses_within_an_epoch(tmp_path):
     with Scalars(tmp_path, is_writing=True) as writer:
         for step in range(1, 61):
-            writer.add_step(step, {"loss": 1.0 / step}, 100.0)
+            writer.add_step(step, 1, {"loss": 1.0 / step}, 100.0)
     shown = scalars(tmp_path)
     assert shown["steps/loss"] == pytest.approx({20: 1 / 20, 40: 1 / 40, 60: 1 / 60})
     assert shown["steps/rows_per_second"][20] == 100.0
 
 
+def test_tensorboard_shows_losses_where_many_steps_pass_at_once(tmp_path):
+    with Scalars(tmp_path, is_writing=True) as writer:
+        for step, passed in ((50, 50), (55, 5), (75, 20)):
+            writer.add_step(step, passed, {"loss": 1.0}, 100.0)
+    assert set(scalars(tmp_path)["steps/loss"]) == {50, 75}
+
+
 def test_a_worker_that_is_not_the_chief_writes_nothing(tmp_path):
     with Scalars(tmp_path / "logs", is_writing=False) as writer:
-        writer.add_step(20, {"loss": 1.0}, 100.0)
+        writer.add_step(20, 1, {"loss": 1.0}, 100.0)
         writer.add_epoch({"epoch": 1, "loss": 1.0})
     assert not (tmp_path / "logs").exists()
 
 
 def test_the_bar_shows_pace_losses_and_what_is_left():
-    console = Console(force_terminal=True, width=120)
+    losses = {"loss": 1.25, "is_click": 0.5} | {f"is_click/{number}": 0.25 for number in range(9)}
+    console = Console(force_terminal=True, width=100)
     with console.capture() as captured, EpochProgress(console, "ours epoch 3", 8, 2, batch_size=10) as progress:
         time.sleep(0.05)
-        progress.after_step(6, {"loss": 1.25, "like": 0.5})
+        progress.after_step(6, losses)
     shown = captured.get()
-    assert all(part in shown for part in ("ours epoch 3", "6/8", "rows/s", "loss 1.2500  like 0.5000"))
+    assert all(part in shown for part in ("ours epoch 3", "6/8", "rows/s", "loss 1.2500", *(f"{name} {value:.4f}" for name, value in losses.items())))
     assert 4 * 10 / progress.rows_per_second == pytest.approx(progress.seconds)
     assert progress.rows_per_second < 4 * 10 / 0.05
 

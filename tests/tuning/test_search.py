@@ -1,10 +1,13 @@
 """Which trials a search runs, what it gives up, what it keeps, and how it goes on."""
 
+import errno
 import json
+import os
 from dataclasses import replace
 from statistics import median
 
 import pytest
+import tensorflow as tf
 import yaml
 
 from tests.tuning.conftest import auc_of
@@ -118,7 +121,7 @@ def test_a_trial_is_worth_what_its_kept_epoch_is(run_search):
     ("error", "message"),
     [
         (DivergedError("the loss 'loss' became nan in epoch 1"), "the loss 'loss' became nan in epoch 1"),
-        (CrossDistilError("the disk is full"), "the disk is full"),
+        (CrossDistilError("too few rows"), "too few rows"),
         (ValueError("wrong\nrank"), "ValueError: wrong\nrank"),
     ],
 )
@@ -135,6 +138,43 @@ def test_a_failing_trial_does_not_end_the_search(run_search, fake, tmp_path, scr
     assert not (tmp_path / "out/trials/1/checkpoints").exists()
     # What failed is not tried again.
     assert drawn(run_search(3)) == drawn(result) and len(fake.trained) == 3
+
+
+def full_disk():
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "ckpt-1")
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (CrossDistilError("cannot write the checkpoint; go on with --resume"), full_disk()),
+        (CrossDistilError("cannot write the checkpoint"), tf.errors.ResourceExhaustedError(None, None, str(full_disk()))),
+        (tf.errors.ResourceExhaustedError(None, None, str(full_disk())), None),
+    ],
+)
+def test_a_full_disk_ends_the_search_and_leaves_the_trial_unfinished(run_search, fake, error, cause):
+    undisturbed = run_search(3, "undisturbed")
+
+    def fail(experiment, epoch):
+        if len(fake.trained) == 5:
+            raise error from cause
+
+    fake.events = fail
+    with pytest.raises(CrossDistilError) as stopped:
+        run_search(3)
+    sentence = str(stopped.value)
+    assert sentence.startswith("stopped in trial 1: ") and "No space left on device" in sentence
+    assert "1 finished trial kept in" in sentence and "--resume" not in sentence
+    fake.events = lambda experiment, epoch: None
+    assert drawn(run_search(3)) == drawn(undisturbed)
+
+
+def test_a_lack_of_memory_is_the_fault_of_the_setting(run_search, fake):
+    def fail(experiment, epoch):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    fake.events = fail
+    assert run_search(1).trials[0].state == "failed"
 
 
 def test_a_metric_that_is_never_defined_is_a_failed_trial(run_search, fake, monkeypatch):
@@ -167,13 +207,13 @@ def test_a_study_of_another_search_is_refused(run_search, fake, prepared):
     wider = {"training.learning_rate": {"low": 0.0001, "high": 0.2, "log": True}}
     other = replace(prepared, metadata=prepared.metadata.model_copy(update={"run": "0123456789ab"}))
     for change, what in (
-        ({"training": {"epochs": 3}}, "configuration"),
-        ({"training": {"seed": 3}}, "configuration"),
-        ({"space": wider}, "tuning section"),
-        ({"sampler": "random"}, "tuning section"),
-        ({"data": other}, "data set"),
+        ({"training": {"epochs": 3}}, "configuration than the one given, at training.epochs"),
+        ({"training": {"seed": 3}}, "configuration than the one given, at training.seed"),
+        ({"space": wider}, "tuning section than the one given, at space.distillation.alpha"),
+        ({"sampler": "random"}, "tuning section than the one given, at sampler"),
+        ({"data": other}, "data set than the one given"),
     ):
-        with pytest.raises(UsageError, match=f"holds a search with another {what} than the one given; give another --out"):
+        with pytest.raises(UsageError, match=f"holds a search with another {what}; give another --out"):
             run_search(2, **change)
     assert len(fake.trained) == 1
 
@@ -189,7 +229,7 @@ def test_a_folder_of_something_else_a_busy_and_a_damaged_one_are_refused(run_sea
         run_search(1, "busy")
     run_search(1, "busy")
     (tmp_path / "busy/study.db").write_text("no study" * 1000)
-    with pytest.raises(CrossDistilError, match=r"cannot use the study in .*busy/study.db: file is not a database"):
+    with pytest.raises(CrossDistilError, match=r"cannot use the study in .*busy/study.db: file is not a database; it is damaged or no"):
         run_search(1, "busy")
 
 

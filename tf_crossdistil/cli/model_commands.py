@@ -41,14 +41,12 @@ def train(
         experiment = load_config(config, overrides)
         prepared = PreparedData.open(data)
         with quiet_tensorflow():
-            from tf_crossdistil.models.run import Run
             from tf_crossdistil.training.strategies.registry import find_strategy
             from tf_crossdistil.training.trainer import train as train_run
         # Workers must meet before anything is computed.
         strategy = find_strategy(experiment)
         load_tensorflow()
-        former = None if warm_start is None else Run.open(warm_start)
-        train_run(experiment, prepared, run, Console(stderr=True), resume, former, strategy=strategy)
+        train_run(experiment, prepared, run, Console(stderr=True), resume, warm_start, strategy=strategy)
 
 
 def evaluate(

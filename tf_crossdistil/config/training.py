@@ -52,15 +52,14 @@ class Distillation(Section):
 DIRECTIONS: dict[str, Literal["max", "min"]] = {"auc": "max", "multi_auc": "max", "log_loss": "min"}
 
 
-class EarlyStopping(Section):
-    """Stop when the mean of `metric` over the tasks, on the validation split, has not improved for `patience` epochs.
+class Selection(Section):
+    """The mean of `metric` over the tasks, on the validation split, by which something is chosen.
 
     `direction` says which values are better; one that contradicts the metric is an error.
     """
 
     metric: Literal["auc", "multi_auc", "log_loss"] = "auc"
     direction: Literal["max", "min"] | None = None
-    patience: int = Field(2, ge=0)
 
     @property
     def larger_is_better(self) -> bool:
@@ -75,6 +74,12 @@ class EarlyStopping(Section):
                 "is best; mend either"
             )
         return self
+
+
+class EarlyStopping(Selection):
+    """Stop when the metric has not improved for `patience` epochs."""
+
+    patience: int = Field(2, ge=1)
 
 
 class Checkpoints(Section):

@@ -3,11 +3,11 @@
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, JsonValue, Tag, model_validator
+from pydantic import Field, JsonValue, PlainValidator, model_validator
 from typing_extensions import Self
 
 from tf_crossdistil.config.section import Section, duplicates
-from tf_crossdistil.config.training import DIRECTIONS
+from tf_crossdistil.config.training import Selection
 
 
 class Range(Section):
@@ -45,45 +45,25 @@ class Choices(Section):
         return self
 
 
-def _kind(axis: Any) -> str:
-    has_choices = "choices" in axis if isinstance(axis, dict) else isinstance(axis, Choices)
-    return "choices" if has_choices else "range"
+def _axis(content: Any) -> Range | Choices:
+    if isinstance(content, Range | Choices):
+        return content
+    if isinstance(content, dict) and "choices" in content:
+        return Choices.model_validate(content)
+    if isinstance(content, dict) and {"low", "high"} <= content.keys():
+        return Range.model_validate(content)
+    raise ValueError(f"give {{low: .., high: ..}} or {{choices: [..]}}; received {content!r}")
 
 
-Axis = Annotated[Annotated[Range, Tag("range")] | Annotated[Choices, Tag("choices")], Discriminator(_kind)]
+# A union of both would name itself in errors.
+Axis = Annotated[Range | Choices, PlainValidator(_axis)]
 
 
-class Tuning(Section):
-    """What `crossdistil tune` tries: the `space` by key of the configuration, and the mean of `metric` over the tasks, on the
-    validation split, by which it chooses.
-
-    `direction` says which values are better; one that contradicts the metric is an error. `sampler`: how values are drawn.
-    `pruning`: which trials are given up early.
+class Tuning(Selection):
+    """What `crossdistil tune` tries: the `space` by key of the configuration. `sampler`: how values are drawn. `pruning`: which
+    trials are given up early.
     """
 
-    metric: Literal["auc", "multi_auc", "log_loss"] = "auc"
-    direction: Literal["max", "min"] | None = None
     sampler: Literal["tpe", "random"] = "tpe"
     pruning: Literal["median", "successive_halving", "none"] = "median"
     space: dict[str, Axis] = {}
-
-    @property
-    def larger_is_better(self) -> bool:
-        """Whether a larger value of the metric is better."""
-        return DIRECTIONS[self.metric] == "max"
-
-    def __eq__(self, other: object) -> bool:
-        # How settings were found is no part of what is trained: runs resume and cells are kept when only this has changed.
-        return isinstance(other, Tuning)
-
-    def __hash__(self) -> int:
-        return hash(Tuning)
-
-    @model_validator(mode="after")
-    def _direction_of_the_metric(self) -> Self:
-        if self.direction not in (None, DIRECTIONS[self.metric]):
-            raise ValueError(
-                f"direction: {self.direction} contradicts metric: {self.metric}, of which the {DIRECTIONS[self.metric]}imum "
-                "is best; mend either"
-            )
-        return self

@@ -2,6 +2,7 @@
 
 RUN/config.yaml           the configuration as it was trained, overrides included
 RUN/data/                 metadata, vocabularies and sample rows of the data it was trained on
+RUN/warm_start.json       which former run it started from, where there is one
 RUN/history.json          one entry an epoch
 RUN/checkpoints/          `last` to resume from, `best` to evaluate and export
 RUN/tensorboard/          the same numbers, and those within epochs, for TensorBoard
@@ -9,6 +10,7 @@ RUN/tensorboard/          the same numbers, and those within epochs, for TensorB
 
 import json
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 import tensorflow as tf
 import yaml
 
-from tf_crossdistil.config import Experiment
+from tf_crossdistil.config import EarlyStopping, Experiment
 from tf_crossdistil.config_file import load_config
 from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.models.checkpoint_files import find_checkpoints
@@ -28,7 +30,9 @@ __all__ = ["Run", "build", "restore", "weights_checkpoint"]
 # What may change between a run and its continuation, since it says how long to train and where, and not what.
 _RESUMABLE = {"epochs", "early_stopping", "checkpoints", "strategy"}
 _CONFIG = "config.yaml"
+# Written first and renamed last: a directory that holds it was left by a process that died while it created the run.
 _CONFIG_ASIDE = "config.yaml.partial"
+_WARM_START = "warm_start.json"
 
 
 @dataclass(frozen=True)
@@ -40,26 +44,39 @@ class Run:
     metadata: Metadata
 
     @classmethod
-    def create(cls, directory: Path, experiment: Experiment, data: PreparedData) -> "Run":
+    def create(cls, directory: Path, experiment: Experiment, data: PreparedData, former: Path | None = None) -> "Run":
         """Starts a run in a directory that is new, empty, or was left by a process that died while it did the same.
+
+        Args:
+            directory: the run directory.
+            experiment: the configuration.
+            data: what the run is trained on.
+            former: the run that it starts from.
 
         Raises:
             UsageError: the directory holds something already.
+            CrossDistilError: it cannot be written; what was written is removed.
         """
         cls.check_can_start(directory)
-        kept = directory / "data"
+        kept, is_new = directory / "data", not directory.exists()
         try:
+            directory.mkdir(parents=True, exist_ok=True)
+            text = yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False)
+            (directory / _CONFIG_ASIDE).write_text(text, encoding="utf-8")
             (kept / "vocabulary").mkdir(parents=True, exist_ok=True)
             shutil.copyfile(data.directory / METADATA_FILE, kept / METADATA_FILE)
             shutil.copyfile(data.directory / SAMPLE_FILE, kept / SAMPLE_FILE)
             for owner in data.metadata.vocabularies:
                 shutil.copyfile(data.vocabulary_file(owner), kept / "vocabulary" / f"{owner}.txt")
-            text = yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False)
-            (directory / _CONFIG_ASIDE).write_text(text, encoding="utf-8")
+            (directory / _WARM_START).unlink(missing_ok=True)
+            if former is not None:
+                record = json.dumps({"run": str(former.absolute())})
+                (directory / _WARM_START).write_text(record + "\n", encoding="utf-8")
             (directory / _CONFIG_ASIDE).replace(directory / _CONFIG)
         except OSError as error:
-            shutil.rmtree(directory, ignore_errors=True)
-            raise CrossDistilError(f"cannot start a run in {directory}: {error.filename}: {error.strerror}") from error
+            _remove_unfinished(directory, is_new)
+            place = "" if error.filename is None else f"{error.filename}: "
+            raise CrossDistilError(f"cannot start a run in {directory}: {place}{error.strerror}") from error
         return cls(directory, experiment, data.metadata)
 
     @classmethod
@@ -100,15 +117,22 @@ class Run:
                 f"the data is run {metadata.run}, and {self.directory} was started with run {self.metadata.run}; resume with "
                 "the same data, or give another --run"
             )
-        for section in type(experiment).model_fields:
-            started, asked = getattr(self.experiment, section), getattr(experiment, section)
-            if section == "training":
-                started, asked = started.model_dump(exclude=_RESUMABLE), asked.model_dump(exclude=_RESUMABLE)
-            if started != asked:
-                raise UsageError(
-                    f"section '{section}' of the configuration is not the one that {self.directory} was started with; "
-                    "resume with the same configuration, or give another --run"
-                )
+        former, chooses = ((each.training.early_stopping or EarlyStopping()).metric for each in (self.experiment, experiment))
+        if chooses != former:
+            raise UsageError(
+                f"training.early_stopping.metric is {chooses}, and the best epoch of {self.directory} was chosen by {former}; "
+                "resume with the same metric, or give another --run"
+            )
+        free = {"training": _RESUMABLE}
+        started, asked = (each.model_dump(mode="json", exclude=free) for each in (self.experiment, experiment))
+        if started != asked:
+            key, was, now = _first_difference("", started, asked)
+            may_change = ", ".join(f"training.{name}" for name in sorted(_RESUMABLE))
+            raise UsageError(
+                f"section '{key.partition('.')[0]}' of the configuration is not the one that {self.directory} was started "
+                f"with: {key} is {now}, there it is {was}; resume with the same configuration, of which only {may_change} may "
+                "change, or give another --run"
+            )
 
     @property
     def vocabularies(self) -> Path:
@@ -125,6 +149,21 @@ class Run:
         """The folder of all checkpoints."""
         return self.directory / "checkpoints"
 
+    @property
+    def former(self) -> Path | None:
+        """The directory of the run that this one started from.
+
+        Raises:
+            CrossDistilError: its record is damaged.
+        """
+        path = self.directory / _WARM_START
+        try:
+            return Path(json.loads(path.read_text(encoding="utf-8"))["run"])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CrossDistilError(f"cannot read {path}: {error}; train again, in another --run") from error
+
     def history(self) -> list[dict[str, Any]]:
         """One entry an epoch; empty before the first ends."""
         path = self.directory / "history.json"
@@ -134,14 +173,17 @@ class Run:
             raise CrossDistilError(f"{path} is damaged: {error}; train again, in another --run") from error
 
     def write_history(self, history: list[dict[str, Any]]) -> None:
-        """Replaces `history.json` at once, so that a reader never sees half of it.
+        """Replaces `history.json` at once, so that a reader never sees half of it; leaves it where it says the same already.
 
         Raises:
             CrossDistilError: it cannot be written.
         """
         path, aside = self.directory / "history.json", self.directory / "history.json.partial"
+        text = json.dumps(history, indent=2) + "\n"
         try:
-            aside.write_text(json.dumps(history, indent=2) + "\n", encoding="utf-8")
+            if path.is_file() and path.read_bytes() == text.encode():
+                return
+            aside.write_text(text, encoding="utf-8")
             aside.replace(path)
         except OSError as error:
             raise CrossDistilError(f"cannot write {path}: {error.strerror}; make room, then go on with --resume") from error
@@ -167,17 +209,53 @@ class Run:
         checkpoint = self.best_checkpoint()
         model = CrossDistilModel(self.experiment, self.metadata)
         build(model, self.experiment)
-        restore(weights_checkpoint(model), checkpoint)
+        mending = "train again with `crossdistil train --resume`, which mends it where it can, or in another --run"
+        restore(weights_checkpoint(model), checkpoint, mending)
         return model
 
 
 def _holds_nothing(directory: Path) -> bool:
-    """Whether a directory has at most what `Run.create` writes before the configuration, which completes it."""
-    return {path.name for path in directory.iterdir()} <= {"data", _CONFIG_ASIDE}
+    """Whether a directory is empty, or has only what `Run.create` writes before the configuration, which completes it."""
+    names = {path.name for path in directory.iterdir()}
+    return not names or (_CONFIG_ASIDE in names and names <= {_CONFIG_ASIDE, "data", _WARM_START})
 
 
-def restore(checkpoint: tf.train.Checkpoint, path: Path) -> None:
+def _remove_unfinished(directory: Path, with_directory: bool) -> None:
+    """Removes what `Run.create` made of a run that it could not start; the mark that it is unfinished goes last."""
+    with suppress(OSError):
+        if (directory / "data").exists():
+            shutil.rmtree(directory / "data")
+        for name in (_WARM_START, _CONFIG_ASIDE):
+            (directory / name).unlink(missing_ok=True)
+        if with_directory:
+            directory.rmdir()
+
+
+def _first_difference(key: str, started: Any, asked: Any) -> tuple[str, Any, Any]:
+    """The first setting that differs, with both values; parts of lists go by their names."""
+    if isinstance(started, dict) and isinstance(asked, dict):
+        for name in started | asked:
+            if started.get(name) != asked.get(name):
+                return _first_difference(f"{key}.{name}".removeprefix("."), started.get(name), asked.get(name))
+    if _are_named(started) and _are_named(asked):
+        parts = [{part["name"]: part for part in each} for each in (started, asked)]
+        if list(parts[0]) != list(parts[1]):
+            return key, list(parts[0]), list(parts[1])
+        return _first_difference(key, *parts)
+    return key, started, asked
+
+
+def _are_named(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(part, dict) and "name" in part for part in value)
+
+
+def restore(checkpoint: tf.train.Checkpoint, path: Path, mending: str = "train again, in another --run") -> None:
     """Reads a checkpoint into objects.
+
+    Args:
+        checkpoint: the objects.
+        path: of the checkpoint.
+        mending: what to do where that fails.
 
     Raises:
         CrossDistilError: the files are damaged or belong to another model.
@@ -186,7 +264,7 @@ def restore(checkpoint: tf.train.Checkpoint, path: Path) -> None:
         # A part that the objects create later, such as an optimizer's slots, is filled in then.
         checkpoint.read(str(path)).assert_existing_objects_matched().expect_partial()
     except (tf.errors.OpError, AssertionError, IndexError, ValueError) as error:
-        raise CrossDistilError(f"the checkpoint {path} is damaged; train again, in another --run") from error
+        raise CrossDistilError(f"the checkpoint {path} is damaged; {mending}") from error
 
 
 def weights_checkpoint(model: CrossDistilModel) -> tf.train.Checkpoint:

@@ -16,7 +16,7 @@ from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.models.checkpoint_files import Position, find_checkpoints, is_intact
 from tf_crossdistil.models.crossdistil import CrossDistilModel
 from tf_crossdistil.models.run import Run, restore
-from tf_crossdistil.training.reasons import reason_of
+from tf_crossdistil.training.reasons import disk_reason_of
 from tf_crossdistil.training.strategies.base import Strategy
 
 
@@ -67,6 +67,8 @@ class _SavedState(tf.train.experimental.PythonState):
 def newest_intact(run: Run) -> tuple[Position, Path | None, list[str]]:
     """The checkpoint to go on from, None before the first, and a sentence on each newer one that is damaged.
 
+    Where all are damaged, but no epoch has ended, there is little to lose: the run starts from the beginning.
+
     Raises:
         CrossDistilError: all are damaged.
     """
@@ -77,9 +79,19 @@ def newest_intact(run: Run) -> tuple[Position, Path | None, list[str]]:
             if is_intact(path):
                 return position, path, warnings
             warnings.append(f"warning: the checkpoint {path} is damaged or half-written; the one before it is used")
+    if warnings and not _has_epochs(run):
+        return Position(), None, [f"warning: no checkpoint in {run.checkpoints} is whole, and no epoch has ended"]
     if warnings:
         raise CrossDistilError(f"every checkpoint in {run.checkpoints} is damaged; train again, in another --run")
     return Position(), None, []
+
+
+def _has_epochs(run: Run) -> bool:
+    try:
+        return bool(run.history())
+    except CrossDistilError:
+        # It is first written when an epoch ends.
+        return True
 
 
 class Checkpoints:
@@ -128,9 +140,8 @@ class Checkpoints:
             self.keep_as_best(best)
             return []
         self._state.best_epoch = 0
-        return [
-            f"warning: the best checkpoint, that of epoch {best.epochs}, is damaged; the best of later epochs takes its place"
-        ]
+        fate = "is damaged" if best in find_checkpoints(self._best) else "is gone"
+        return [f"warning: the best checkpoint, that of epoch {best.epochs}, {fate}; the best of later epochs takes its place"]
 
     def save(self) -> None:
         """Writes a checkpoint of now, and removes old ones and what was left of unfinished ones.
@@ -141,8 +152,7 @@ class Checkpoints:
         """
         directory, position = self._strategy.checkpoint_directory(self._last), self._state.position
         try:
-            directory.mkdir(parents=True, exist_ok=True)
-            self._objects.write(str(directory / position.name))
+            self._write(directory / position.name)
             # Newer ones were damaged: the run had to go back behind them.
             kept = [found for found in find_checkpoints(directory) if found <= position][-self._keep :]
             _remove_all_but([found.name for found in kept], directory)
@@ -151,6 +161,17 @@ class Checkpoints:
         except (OSError, tf.errors.OpError) as error:
             raise _cannot_write(directory / position.name, error) from error
         self.newest, self.newest_position = self._last / position.name, position
+
+    def _write(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._objects.write(str(path))
+        except self._strategy.lost_peer_errors:
+            raise
+        except (OSError, tf.errors.OpError):
+            # Half of a checkpoint would look like one, and takes the room that the next needs.
+            _remove_written(path)
+            raise
 
     def keep_as_best(self, position: Position) -> None:
         """Puts a checkpoint of `last` in the place of `best`.
@@ -178,7 +199,7 @@ class Checkpoints:
 
 def _cannot_write(checkpoint: Path, error: Exception) -> CrossDistilError:
     return CrossDistilError(
-        f"cannot write the checkpoint {checkpoint}: {reason_of(error)}; make room, then go on with --resume from the one before"
+        f"cannot write the checkpoint {checkpoint}: {disk_reason_of(error)}; make room, then go on with --resume from the one before"
     )
 
 
@@ -191,12 +212,21 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
+def _remove_written(checkpoint: Path) -> None:
+    """Removes the files of a checkpoint, whole or not, and what TensorFlow collects them in."""
+    for path in [*checkpoint.parent.glob(f"{checkpoint.name}.*"), *checkpoint.parent.glob(f"{checkpoint.name}_temp*")]:
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def _remove_all_but(names: list[str], directory: Path) -> None:
     # Indices first: what has none is no checkpoint.
     for path in sorted(directory.iterdir(), key=lambda path: path.suffix != ".index"):
-        if path.name.rsplit(".", 1)[0] in names:
-            continue
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        if path.name.rsplit(".", 1)[0] not in names:
+            _remove(path)

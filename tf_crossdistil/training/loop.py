@@ -27,8 +27,8 @@ from tf_crossdistil.training.scalars import Scalars
 from tf_crossdistil.training.strategies.base import Strategy
 from tf_crossdistil.training.warm_start import warm_start
 
-# How often the workers of a job ask each other whether one of them was told to stop.
-_AGREE_STEPS = 20
+# After how many steps and validation batches the workers of a job ask each other whether one of them was told to stop.
+_AGREE_EVERY = 20
 
 
 class TrainingLoop:
@@ -57,6 +57,7 @@ class TrainingLoop:
         self._settings = experiment.training
         self._stopping = self._settings.early_stopping or EarlyStopping()
         self._label = f"{experiment.name} {experiment.method_name}"
+        self._occasions = 0
         self._state = TrainingState()
         with strategy.scope():
             self._model = CrossDistilModel(experiment, data.metadata, self._settings.precision, self._settings.xla)
@@ -101,6 +102,8 @@ class TrainingLoop:
                 entry = self._finish_epoch()
                 if after_epoch is not None:
                     after_epoch(entry)
+                if not self._is_finished():
+                    self._stop_if_asked()
         if self._state.best_epoch:
             self._print(
                 f"best validation {self._stopping.metric} {format_value(self._best_value)} in epoch {self._state.best_epoch}; "
@@ -119,7 +122,7 @@ class TrainingLoop:
     def _is_finished(self) -> bool:
         epochs = len(self._state.history)
         best = self._state.best_epoch
-        stale = self._settings.early_stopping is not None and epochs - best >= max(self._stopping.patience, 1)
+        stale = self._settings.early_stopping is not None and epochs - best >= self._stopping.patience
         return epochs >= self._settings.epochs or (best > 0 and stale)
 
     def _train_epoch(self) -> None:
@@ -142,14 +145,13 @@ class TrainingLoop:
         self._interruption.defer()
         self._check_fault(fault_in_losses(self._state.losses))
         total = len(self._state.history) * self._batches.steps + self._state.step
-        self._scalars.add_step(total, self._state.losses, rows_per_second)
+        self._scalars.add_step(total, passed, self._state.losses, rows_per_second)
         if self._watch is not None and (waiting := self._watch.after_step()) is not None:
             self._print(
                 f"warning: the input, not the model, sets the pace: training waits for it {waiting:.0%} of the time; more CPU "
                 "cores or a faster disk would help"
             )
-        if self._strategy.acts_alone or self._state.step % _AGREE_STEPS == 0:
-            self._stop_if_asked()
+        self._stop_if_due()
         every = self._settings.checkpoints.every_steps
         if total // every > (total - passed) // every:
             self._save()
@@ -160,6 +162,13 @@ class TrainingLoop:
                 f"{fault} in epoch {self._epoch}, step {self._state.step:,} of {self._batches.steps:,}",
                 self._checkpoints.newest,
             )
+
+    def _stop_if_due(self) -> None:
+        """After a step or a validation batch: looks for signals, where all workers must agree only now and then."""
+        # Not counted from an epoch's beginning: a short one would never come to it.
+        self._occasions += 1
+        if self._strategy.acts_alone or self._occasions % _AGREE_EVERY == 0:
+            self._stop_if_asked()
 
     def _stop_if_asked(self) -> None:
         if self._strategy.agree(self._interruption.is_asked):
@@ -223,16 +232,8 @@ class TrainingLoop:
             self._stop()
 
     def _measure(self) -> dict[str, float | None]:
-        batches = 0
-
-        def after_batch(rows: int) -> None:
-            nonlocal batches
-            batches += 1
-            if self._strategy.acts_alone or batches % _AGREE_STEPS == 0:
-                self._stop_if_asked()
-
         # What is reachable at best does not change from epoch to epoch, and takes longer than everything else.
-        predictions = replace(self._predictor(self._data, "validation", after_batch), truth=None)
+        predictions = replace(self._predictor(self._data, "validation", lambda rows: self._stop_if_due()), truth=None)
         summary = summarize(self._experiment, predictions, "validation")
         entry = {f"validation_{metric}": mean_metric(summary, metric) for metric in DIRECTIONS}
         for task, metrics in summary["tasks"].items():

@@ -1,15 +1,16 @@
 """How an epoch looks on the screen while it is trained."""
 
 import time
+from collections.abc import Iterable
 from types import TracebackType
 
-from rich.console import Console
+from rich.columns import Columns
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Column
 
 
 class EpochProgress:
-    """A bar with rows a second, time left for the epoch, and losses by name; measures the seconds.
+    """A bar with rows a second and time left for the epoch, and losses by name below it; measures the seconds.
 
     Args:
         console: where it is drawn, if that is a terminal.
@@ -24,21 +25,18 @@ class EpochProgress:
         self._started = time.perf_counter()
         self._rows = 0
         self.seconds = 0.0
-        self._bar = Progress(
+        self._bar = _BarAndLosses(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TextColumn("{task.fields[speed]} rows/s"),
             TimeRemainingColumn(),
-            # With many tasks there is no room for every loss.
-            TextColumn("{task.fields[losses]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
             console=console,
             transient=True,
-            expand=True,
             # Without a terminal the bar would be nothing but an empty line; the line after each epoch stays.
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task(label, total=steps, completed=first_step, speed="-", losses="")
+        self._task = self._bar.add_task(label, total=steps, completed=first_step, speed="-", losses={})
 
     def __enter__(self) -> "EpochProgress":
         self._bar.start()
@@ -56,5 +54,13 @@ class EpochProgress:
         """Moves the bar to a finished step of the epoch."""
         self.seconds = time.perf_counter() - self._started
         self._rows = (step - self._first_step) * self._batch_size
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
-        self._bar.update(self._task, completed=step, speed=f"{self.rows_per_second:,.0f}", losses=shown)
+        self._bar.update(self._task, completed=step, speed=f"{self.rows_per_second:,.0f}", losses=losses)
+
+
+class _BarAndLosses(Progress):
+    """The bar, and below it the losses of a task in as many lines as they take."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        for task in self.tasks:
+            yield Columns([f"{name} {value:.4f}" for name, value in task.fields["losses"].items()], padding=(0, 2))

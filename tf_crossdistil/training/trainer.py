@@ -1,20 +1,22 @@
 """Training: what is checked first, where a run begins, and how it ends."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-import tf_keras as keras
 from rich.console import Console
 
 from tf_crossdistil.config import Experiment
+from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.models.run import Run
 from tf_crossdistil.schema import PreparedData, check_same_schema
 from tf_crossdistil.training.checkpoints import newest_intact
 from tf_crossdistil.training.checks import check_trainable
+from tf_crossdistil.training.determinism import make_deterministic
 from tf_crossdistil.training.divergence import DivergedError
 from tf_crossdistil.training.interruption import Interruption, Terminated
+from tf_crossdistil.training.lock import only_training_in
 from tf_crossdistil.training.loop import TrainingLoop
 from tf_crossdistil.training.pretrained import check_pretrained
 from tf_crossdistil.training.reasons import reason_of
@@ -31,7 +33,7 @@ def train(
     directory: Path,
     console: Console,
     resume: bool = False,
-    warm_start: Run | None = None,
+    warm_start: Path | None = None,
     after_epoch: Callable[[dict[str, Any]], None] | None = None,
     strategy: Strategy | None = None,
 ) -> Run:
@@ -45,37 +47,42 @@ def train(
         directory: the run directory.
         console: where progress is shown.
         resume: go on from the newest checkpoint; without one, start from the beginning.
-        warm_start: a former run to start from.
+        warm_start: the directory of a former run to start from; opened only where there is no checkpoint yet.
         after_epoch: called with each finished epoch's entry of the history; may raise to stop.
         strategy: that of the configuration, where it had to be made before TensorFlow computed anything; default a new one.
 
     Raises:
-        UsageError: the directory is not empty, or, with `resume`, was started with another configuration.
-        CrossDistilError: the data was prepared with another configuration, training broke down, or all checkpoints are damaged.
+        UsageError: the directory is not empty, or, with `resume`, was started with another configuration or warm start.
+        CrossDistilError: the data was prepared with another configuration, training broke down, all checkpoints are damaged, or
+            another training is at work in the directory.
         Interrupted: Ctrl-C came; everything is saved.
         Terminated: SIGTERM came, or another process of the job is gone; what is saved can be resumed.
     """
-    with Interruption() as interruption:
-        keras.utils.set_random_seed(experiment.training.seed)
-        # TensorFlow's graph optimizer orders sums by the layers' names, which Keras would go on numbering in this process.
-        keras.backend.reset_uids()
-        # Otherwise threads sum the gradients of an embedding's row in any order.
-        tf.config.experimental.enable_op_determinism()
+    with Interruption() as interruption, ExitStack() as held:
         strategy = strategy or find_strategy(experiment)
+        make_deterministic(experiment.training.seed)
         if not strategy.is_chief:
             console = Console(quiet=True)
         check_trainable(experiment, data)
-        run = _open_run(experiment, data, directory, console, resume, warm_start, strategy)
-        position, checkpoint, warnings = newest_intact(run)
-        for warning in warnings:
-            console.print(warning, highlight=False, soft_wrap=True)
+        is_new = not resume or Run.can_start(directory)
+        run = _new_run(experiment, data, directory) if is_new else _started_run(experiment, data, directory, strategy)
+        if strategy.is_chief and not is_new:
+            held.enter_context(only_training_in(directory))
+        position, checkpoint, lines = newest_intact(run)
+        if checkpoint is None and resume:
+            missing = "holds no run to resume" if is_new else "has no checkpoint yet"
+            lines = [*lines, f"{directory} {missing}; starting from the beginning"]
+        for line in lines:
+            console.print(line, highlight=False, soft_wrap=True)
+        former = None if checkpoint is not None else _former_run(run, warm_start, is_new, data)
         try:
             loop = TrainingLoop(run, experiment, data, console, strategy, interruption)
             if checkpoint is None:
-                loop.start(warm_start)
+                loop.start(former)
                 # Not before: what has failed until here leaves nothing behind.
-                if strategy.is_chief and Run.can_start(directory):
-                    Run.create(directory, experiment, data)
+                if strategy.is_chief and is_new:
+                    Run.create(directory, experiment, data, warm_start)
+                    held.enter_context(only_training_in(directory))
             else:
                 loop.restore(position, checkpoint)
             loop.run_epochs(after_epoch)
@@ -87,27 +94,39 @@ def train(
     return run
 
 
-def _open_run(
-    experiment: Experiment,
-    data: PreparedData,
-    directory: Path,
-    console: Console,
-    resume: bool,
-    former: Run | None,
-    strategy: Strategy,
-) -> Run:
-    """The run that is resumed, or one that can be created."""
-    if resume and not Run.can_start(directory):
-        if not strategy.is_chief:
-            return Run(directory, experiment, data.metadata)
-        run = Run.open(directory)
-        run.check_resumable(experiment, data.metadata)
-        check_same_schema(run.metadata, data.metadata)
-        return run
+def _new_run(experiment: Experiment, data: PreparedData, directory: Path) -> Run:
+    """A run that can be created."""
     Run.check_can_start(directory)
-    if resume:
-        console.print(f"{directory} holds no run to resume; starting from the beginning", highlight=False, soft_wrap=True)
     check_pretrained(experiment, data)
-    if former is not None:
-        check_warm_start(former, experiment, data)
     return Run(directory, experiment, data.metadata)
+
+
+def _started_run(experiment: Experiment, data: PreparedData, directory: Path, strategy: Strategy) -> Run:
+    """The run that is resumed."""
+    if not strategy.is_chief:
+        return Run(directory, experiment, data.metadata)
+    run = Run.open(directory)
+    run.check_resumable(experiment, data.metadata)
+    check_same_schema(run.metadata, data.metadata)
+    return run
+
+
+def _former_run(run: Run, given: Path | None, is_new: bool, data: PreparedData) -> Run | None:
+    """The run that one without a checkpoint starts from: where it was started before, the same as then."""
+    directory = given if is_new else run.former
+    if not is_new and given is not None and (directory is None or directory.resolve() != given.resolve()):
+        started = "without --warm-start" if directory is None else f"with --warm-start {directory}"
+        raise UsageError(f"{run.directory} was started {started}; resume it like that, or give another --run")
+    if directory is None:
+        return None
+    try:
+        former = Run.open(directory)
+        check_warm_start(former, run.experiment, data)
+    except CrossDistilError as error:
+        if is_new:
+            raise
+        raise CrossDistilError(
+            f"{run.directory} has no checkpoint yet and cannot start from {directory} again: {error}; restore that run, or "
+            "train in another --run"
+        ) from error
+    return former

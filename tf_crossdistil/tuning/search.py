@@ -5,6 +5,8 @@ OUT/trials/<number>/       the run of each; only the best one keeps its checkpoi
 OUT/best                   a link to the best run
 """
 
+import errno
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import tensorflow as tf
 from optuna.trial import TrialState
 from rich.console import Console
 
@@ -27,6 +30,7 @@ from tf_crossdistil.training.checks import check_trainable
 from tf_crossdistil.training.divergence import DivergedError
 from tf_crossdistil.training.interruption import Interrupted, Terminated
 from tf_crossdistil.training.pretrained import check_pretrained
+from tf_crossdistil.training.reasons import reason_of
 from tf_crossdistil.training.trainer import train
 from tf_crossdistil.tuning.results import SearchResult, TrialResult
 from tf_crossdistil.tuning.space import Space, shown, with_values
@@ -122,6 +126,10 @@ class _Search:
         except optuna.TrialPruned:
             state = TrialState.PRUNED
         except Exception as error:
+            if (fault := _storage_fault(error)) is not None:
+                raise CrossDistilError(
+                    f"stopped in trial {trial.number}: {fault}; {_kept(self._study, self._out)} when that is mended"
+                ) from error
             # The user's own code may fail in any way, and so may an unlucky setting; other trials need not.
             state, notes["error"] = TrialState.FAIL, _message(error)
         finally:
@@ -181,12 +189,25 @@ def _message(error: Exception) -> str:
     return str(error) if isinstance(error, CrossDistilError) else f"{type(error).__name__}: {error}"
 
 
+def _storage_fault(error: Exception) -> str | None:
+    """Why a file could not be read or written, as other trials would find, too; None for any other error."""
+    cause = error.__cause__
+    if isinstance(error, CrossDistilError) and isinstance(cause, OSError | tf.errors.OpError):
+        return reason_of(cause)
+    # TensorFlow has one type for a full disk and for a lack of memory.
+    return reason_of(error) if os.strerror(errno.ENOSPC) in str(error) else None
+
+
+def _kept(study: KeptStudy, out: Path) -> str:
+    finished = _counted(sum(trial.state.is_finished() for trial in study.trials))
+    return f"{finished} kept in {out}, and the same command goes on from there"
+
+
 @contextmanager
 def _told_what_is_kept(study: KeptStudy, out: Path) -> Iterator[None]:
     """After Ctrl-C or SIGTERM, says what the next call goes on with, in place of what a single training would say."""
     try:
         yield
     except (KeyboardInterrupt, Terminated) as stop:
-        finished = _counted(sum(trial.state.is_finished() for trial in study.trials))
-        sentence = f"stopped; {finished} kept in {out}, and the same command goes on from there"
+        sentence = f"stopped; {_kept(study, out)}"
         raise (Terminated if isinstance(stop, Terminated) else Interrupted)(sentence) from stop

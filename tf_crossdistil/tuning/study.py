@@ -5,6 +5,7 @@ A trial at work is in memory only. One that is killed leaves nothing in the file
 
 import fcntl
 import os
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,8 +57,11 @@ class KeptStudy:
             self._kept = optuna.create_study(storage=url, study_name=_NAME, direction=direction, load_if_exists=True)
             known = self._kept.user_attrs
             for what, content in fingerprint.items():
-                if known.get(what, content) != content:
-                    raise UsageError(f"{out} holds a search with another {what} than the one given; give another --out")
+                if what in known and (place := _difference(known[what], content)) is not None:
+                    raise UsageError(
+                        f"{out} holds a search with another {what} than the one given{place and f', at {place}'}; give "
+                        "another --out"
+                    )
                 self._kept.set_user_attr(what, content)
             self.study = optuna.create_study(direction=direction, pruner=_PRUNERS[tuning.pruning]())
             self.study.add_trials(self._kept.get_trials())
@@ -99,9 +103,21 @@ class KeptStudy:
             cause: BaseException = error
             while cause.__cause__ is not None:
                 cause = cause.__cause__
-            raise CrossDistilError(
-                f"cannot use the study in {self._file}: {' '.join(str(cause).split())}; make room there, or give another --out"
-            ) from error
+            fault = f"cannot use the study in {self._file}: {' '.join(str(cause).split())}"
+            if isinstance(cause, sqlite3.OperationalError):
+                raise CrossDistilError(f"{fault}; make room there, see that you may write there, or give another --out") from error
+            raise CrossDistilError(f"{fault}; it is damaged or no study of this version: give another --out") from error
+
+
+def _difference(known: Any, given: Any) -> str | None:
+    """The first key at which two contents differ, empty where they differ as a whole; None where they do not."""
+    if known == given:
+        return None
+    if not (isinstance(known, dict) and isinstance(given, dict)):
+        return ""
+    key = next(key for key in {**known, **given} if key not in known or key not in given or known[key] != given[key])
+    below = _difference(known.get(key), given.get(key))
+    return f"{key}.{below}" if below else key
 
 
 @contextmanager
