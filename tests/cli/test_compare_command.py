@@ -65,7 +65,8 @@ from tf_crossdistil.backbones.shared_bottom import SharedBottom
 
 class Broken(SharedBottom):
     def call(self, inputs, tasks, training=False):
-        if training:
+        # The three rows that backbones are tried on before a training pass.
+        if training and inputs.shape[0] != 3:
             raise ValueError("no such rank")
         return super().call(inputs, tasks, training)
 """

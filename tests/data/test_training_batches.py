@@ -69,7 +69,7 @@ def test_every_draw_is_a_row_of_its_stratum(prepared, shared_experiment, tag_by_
 
 
 @pytest.mark.usefixtures("rows_from")
-@pytest.mark.parametrize(("tag", "draws"), [("01", 8), ("11", 104), ("00", 400)])
+@pytest.mark.parametrize(("tag", "draws"), [("01", 104), ("11", 104), ("00", 400)])
 def test_draws_are_uniform_within_a_stratum(prepared, shared_experiment, tag_by_row, tag, draws):
     """Chi-square over many epochs: no row of a stratum is preferred."""
     experiment = with_training(shared_experiment, strata_batch_size=draws)
@@ -121,24 +121,29 @@ def same_elements(left, right):
             np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize(("most_bytes", "held", "block"), [(1 << 30, 0, 0), (0, 2_000_000, 65_536), (0, 20, 700)], ids=str)
+@pytest.mark.parametrize(("most_bytes", "held", "block"), [(1 << 30, 0, 0), (0, 20, 700)], ids=str)
 def test_an_epoch_from_a_step_on_is_the_rest_of_it(prepared, shared_experiment, monkeypatch, most_bytes, held, block):
     """From memory or from files, in one block or several, with strata held or not."""
     monkeypatch.setattr("tf_crossdistil.data.loaded_split.MOST_BYTES", most_bytes)
     monkeypatch.setattr("tf_crossdistil.data.streamed_rows._HELD_ROWS", held)
     monkeypatch.setattr("tf_crossdistil.data.streamed_rows._BLOCK_ROWS", block)
     batches = TrainingBatches(prepared, shared_experiment, with_strata=True)
-    for first_step in (1, batches.steps - 1):
-        same_elements(list(batches.epoch(3))[first_step:], batches.epoch(3, first_step))
+    whole = list(batches.epoch(3))
+    same_elements(whole[batches.steps - 1 :], batches.epoch(3, batches.steps - 1))
     # A worker of parameter servers knows its first step when its graph runs.
-    traced = tf.data.Dataset.range(1, 2).flat_map(lambda first_step: batches.epoch(3, first_step))
-    same_elements(list(batches.epoch(3, 1)), traced)
+    same_elements(whole[1:], tf.data.Dataset.range(1, 2).flat_map(lambda first_step: batches.epoch(3, first_step)))
 
 
-@pytest.mark.usefixtures("rows_from")
-@pytest.mark.parametrize(("counts", "first_step"), [([4], 0), ([1, 1, 1, 1], 2), ([3, 1], 0)], ids=str)
-def test_the_parts_of_all_replicas_are_the_batches_of_one_device(prepared, shared_experiment, counts, first_step):
-    """Whichever replicas share an input: parts follow each other replica by replica."""
+@pytest.mark.parametrize(
+    ("most_bytes", "counts", "first_step"),
+    [(1 << 30, [4], 0), (1 << 30, [1, 1, 1, 1], 2), (1 << 30, [3, 1], 0), (0, [3, 1], 2)],
+    ids=str,
+)
+def test_the_parts_of_all_replicas_are_the_batches_of_one_device(
+    prepared, shared_experiment, monkeypatch, most_bytes, counts, first_step
+):
+    """Whichever replicas share an input, from memory or from files: parts follow each other replica by replica."""
+    monkeypatch.setattr("tf_crossdistil.data.loaded_split.MOST_BYTES", most_bytes)
     experiment = with_training(shared_experiment, strata_batch_size=32)
     whole = TrainingBatches(prepared, experiment, with_strata=True).epoch(2, first_step)
     batches = TrainingBatches(prepared, experiment, with_strata=True, replicas=4)
@@ -270,7 +275,7 @@ def test_draws_of_a_batch_estimate_eq_4(prepared, shared_experiment, monkeypatch
     loss = tf.function(lambda logits: augmented_ranking_loss(logits, weights))
     batches = TrainingBatches(prepared, experiment, with_strata=True)
     estimates = []
-    for batch in (batch for epoch in range(8) for batch in batches.epoch(epoch)):
+    for batch in (batch for epoch in range(3) for batch in batches.epoch(epoch)):
         rows = draws_of(batch, prepared)
         estimates.append(float(loss(np.array([[scores[row] for row in rows[tag]] for tag in sorted(rows)], np.float32))))
     assert abs(np.mean(estimates) - exact) < 3 * np.std(estimates) / np.sqrt(len(estimates))

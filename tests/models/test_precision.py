@@ -213,7 +213,7 @@ def test_xla_compiles_the_dense_part_of_training_once_and_changes_no_number(refe
     parts = compiled_functions(learner.step, learner.features, tf.constant(1.0))
     matmuls = [sum(op == "MatMul" for op in part) for part in parts]
     # Forward, once more as Keras calls it without a gradient, and of each product the backward pass takes two.
-    assert sorted(matmuls) == [matmuls[0], matmuls[0], 2 * matmuls[0]]
+    assert sorted(matmuls) == [min(matmuls), min(matmuls), 2 * min(matmuls)] and min(matmuls) > 0
     assert not any("Gather" in op for part in parts for op in part)
     assert compiled_functions(learner.evaluate, learner.features) == []
 

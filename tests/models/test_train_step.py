@@ -17,7 +17,7 @@ def run_step(model, batch):
     return model.make_train_function()(iter(tf.data.Dataset.from_tensors(batch)))
 
 
-@pytest.mark.parametrize("levels", [1, 2])
+@pytest.mark.parametrize("levels", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_loss_and_one_step_equal_the_numpy_implementation(levels):
     model, experiment = small_model(
         model={"experts": {"shared": 2, "per_task": 1, "units": [5], "levels": levels}, "towers": [6]}

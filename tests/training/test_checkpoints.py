@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -91,7 +92,7 @@ def test_all_damaged_is_one_clear_error(copied):
         path.write_bytes(b"")
     with pytest.raises(CrossDistilError, match=r"every checkpoint in .* is damaged; train again, in another --run"):
         newest_intact(copied)
-    with pytest.raises(CrossDistilError, match=r"best/ckpt-\d is damaged; train again"):
+    with pytest.raises(CrossDistilError, match=r"best/ckpt-\d is damaged; train again with `crossdistil train --resume`"):
         copied.load_best()
 
 
@@ -105,7 +106,7 @@ def test_a_damaged_best_is_replaced_from_the_last_ones(copied, small_experiment,
     if Position(best) in find_checkpoints(copied.checkpoints / "last"):
         copied.load_best()
     else:
-        assert f"that of epoch {best}, is damaged" in captured.get()
+        assert f"that of epoch {best}, is gone" in captured.get()
 
 
 def diverging(monkeypatch, at):
@@ -146,3 +147,27 @@ def test_weights_that_are_not_finite_are_never_saved(monkeypatch, small_experime
     with pytest.raises(DivergedError, match=r"in epoch 1, step 2 of 6; no checkpoint was written before"):
         train(small_experiment, prepared, tmp_path / "run", quiet_console)
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_full_disk_leaves_no_half_checkpoint(monkeypatch, small_experiment, prepared, quiet_console, tmp_path):
+    def write(objects, path):
+        Path(f"{path}.index").touch()
+        Path(f"{path}_temp").mkdir()
+        message = f"{{{{function_node __wrapped__Save}}}} {path}_temp/part-0.index; No space left on device [Op:SaveV2]"
+        raise tf.errors.ResourceExhaustedError(None, None, message)
+
+    run, last = tmp_path / "run", tmp_path / "run" / "checkpoints" / "last"
+    with monkeypatch.context() as patched:
+        patched.setattr(tf.train.Checkpoint, "write", write)
+        with pytest.raises(CrossDistilError) as raised:
+            train(small_experiment, prepared, run, quiet_console)
+    assert str(raised.value).startswith(f"cannot write the checkpoint {last / 'ckpt-0-2'}: No space left on device; make room")
+    assert list(last.iterdir()) == []
+    # As if even that had failed.
+    (last / "ckpt-0-2.index").touch()
+    console = Console(width=400)
+    with monkeypatch.context() as patched, console.capture() as captured:
+        patched.setattr(TrainingLoop, "run_epochs", lambda *arguments: None)
+        train(small_experiment, prepared, run, console, resume=True)
+    assert f"warning: no checkpoint in {run / 'checkpoints'} is whole, and no epoch has ended" in captured.get()
+    assert f"{run} has no checkpoint yet; starting from the beginning" in captured.get()

@@ -1,5 +1,6 @@
 """Runs that die and go on: bit for bit as if nothing had happened."""
 
+import fcntl
 import random
 import shutil
 import signal
@@ -9,8 +10,9 @@ from rich.console import Console
 
 from tests.training.conftest import assert_same
 from tf_crossdistil.config_file import load_config
-from tf_crossdistil.errors import UsageError
+from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.models.run import Run
+from tf_crossdistil.training.scalars import Scalars
 from tf_crossdistil.training.trainer import train
 
 
@@ -100,6 +102,7 @@ def test_resume_starts_where_nothing_is(finish, killed_after, undisturbed, tmp_p
     empty.mkdir()
     # A process that died while it created the run.
     shutil.copytree(undisturbed.directory / "data", empty / "data")
+    (empty / "config.yaml.partial").touch()
     run, printed = finish(empty)
     assert "holds no run to resume; starting from the beginning" in printed
     assert_same(run, undisturbed)
@@ -109,9 +112,19 @@ def test_what_may_change_with_resume(undisturbed, small_config, small_experiment
     run = Run.open(undisturbed.directory)
     free = ["training.epochs=9", "training.early_stopping={patience: 5}", "training.checkpoints={keep: 9}"]
     run.check_resumable(load_config(small_config, [*free, "training.strategy=mirrored"]), prepared.metadata)
-    for fixed in ("training.batch_size=64", "training.precision=mixed_bfloat16", "training.seed=3", "model.dropout=0"):
-        with pytest.raises(UsageError, match=r"is not the one that .* was started with"):
+    for fixed, difference in (
+        ("training.batch_size=64", "training.batch_size is 64, there it is 512"),
+        ("training.precision=mixed_bfloat16", "training.precision is mixed_bfloat16, there it is float32"),
+        ("model.dropout=0", "model.dropout is 0.0, there it is 0.2"),
+    ):
+        words = f"is not the one that .* was started with: {difference}; .* only .*training.epochs.* may change"
+        with pytest.raises(UsageError, match=words):
             run.check_resumable(load_config(small_config, [fixed]), prepared.metadata)
+    features = [small_experiment.features[0].model_copy(update={"dim": 99}), *small_experiment.features[1:]]
+    with pytest.raises(UsageError, match=rf"features\.{features[0].name}\.dim is 99, there it is \d+;"):
+        run.check_resumable(small_experiment.model_copy(update={"features": features}), prepared.metadata)
+    with pytest.raises(UsageError, match=rf"features is \[.*\], there it is \['{features[0].name}', "):
+        run.check_resumable(small_experiment.model_copy(update={"features": features[1:]}), prepared.metadata)
     run.check_resumable(load_config(small_config, ["training.early_stopping=null"]), prepared.metadata)
     run.check_resumable(load_config(small_config, ["tuning.space={model.dropout: {low: 0, high: 0.5}}"]), prepared.metadata)
     with pytest.raises(UsageError, match=r"early_stopping.metric is log_loss, and the best epoch of .* was chosen by auc"):
@@ -128,3 +141,64 @@ def test_early_stopping_may_end_a_run_when_it_is_resumed(undisturbed, small_conf
     _, printed = finish(tmp_path / "run", load_config(small_config, settings))
     assert "nothing to do: the run ended with epoch 2" in printed
     assert f"best validation auc {max(aucs):.4f} in epoch {best}" in printed
+
+
+@pytest.mark.parametrize("files", [["data/LATEST"], ["data/LATEST", "config.yaml.old"], ["data/metadata.json"]])
+def test_what_a_directory_holds_stays(files, small_experiment, prepared, quiet_console, tmp_path):
+    for name in files:
+        (tmp_path / "run" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "run" / name).write_text("mine")
+    with pytest.raises(UsageError, match="is not empty; give another --run"):
+        train(small_experiment, prepared, tmp_path / "run", quiet_console)
+    assert all((tmp_path / "run" / name).read_text() == "mine" for name in files)
+
+
+def test_a_run_that_cannot_be_created_leaves_what_was_there(small_experiment, prepared, tmp_path, monkeypatch):
+    def full(source, target):
+        target.write_bytes(b"half")
+        raise OSError(28, "No space left on device", str(target))
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    (tmp_path / "empty").mkdir()
+    for directory in (tmp_path / "empty", tmp_path / "new"):
+        with pytest.raises(CrossDistilError, match=r"cannot start a run in .*: .*json: No space left on device"):
+            Run.create(directory, small_experiment, prepared, tmp_path / "former")
+    assert list(tmp_path.rglob("*")) == [tmp_path / "empty"]
+
+
+def test_a_finished_run_writes_nothing(undisturbed, finish, tmp_path):
+    shutil.copytree(undisturbed.directory, tmp_path / "run")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    _, printed = finish(tmp_path / "run")
+    assert "nothing to do: the run ended with epoch 2" in printed
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
+
+
+def test_what_cannot_be_written_is_told_in_a_sentence(undisturbed, tmp_path):
+    shutil.copytree(undisturbed.directory, tmp_path / "run")
+    (tmp_path / "run" / "history.json.partial").mkdir()
+    (tmp_path / "file").touch()
+    words = r"cannot write .*; make room, then go on with --resume$"
+    with pytest.raises(CrossDistilError, match=words):
+        Run.open(tmp_path / "run").write_history([])
+    with pytest.raises(CrossDistilError, match=words) as raised, Scalars(tmp_path / "file", is_writing=True) as scalars:
+        scalars.add_epoch({"epoch": 1, "loss": 0.5})
+    assert "\n" not in str(raised.value) and "{" not in str(raised.value)
+
+
+def test_two_trainings_do_not_share_a_run(undisturbed, finish, tmp_path):
+    shutil.copytree(undisturbed.directory, tmp_path / "run")
+    with (tmp_path / "run" / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(CrossDistilError, match=r"another training is at work in .*run; wait for it to end"):
+            finish(tmp_path / "run")
+    finish(tmp_path / "run")
+
+
+def test_a_file_system_without_locks_is_no_hindrance(undisturbed, finish, tmp_path, monkeypatch):
+    def unsupported(descriptor, operation):
+        raise OSError(95, "Operation not supported")
+
+    shutil.copytree(undisturbed.directory, tmp_path / "run")
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    assert "nothing to do" in finish(tmp_path / "run")[1]

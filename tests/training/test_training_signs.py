@@ -16,6 +16,7 @@ from tf_crossdistil.training import loop
 from tf_crossdistil.training.interruption import Interrupted, Interruption, Terminated
 from tf_crossdistil.training.progress import EpochProgress
 from tf_crossdistil.training.scalars import Scalars
+from tf_crossdistil.training.strategies.one_device import OneDevice
 from tf_crossdistil.training.trainer import train
 
 
@@ -68,7 +69,10 @@ def test_the_bar_shows_pace_losses_and_what_is_left():
         time.sleep(0.05)
         progress.after_step(6, losses)
     shown = captured.get()
-    assert all(part in shown for part in ("ours epoch 3", "6/8", "rows/s", "loss 1.2500", *(f"{name} {value:.4f}" for name, value in losses.items())))
+    assert all(
+        part in shown
+        for part in ("ours epoch 3", "6/8", "rows/s", "loss 1.2500", *(f"{name} {value:.4f}" for name, value in losses.items()))
+    )
     assert 4 * 10 / progress.rows_per_second == pytest.approx(progress.seconds)
     assert progress.rows_per_second < 4 * 10 / 0.05
 
@@ -112,6 +116,46 @@ def test_a_run_warns_of_its_input_once(monkeypatch, small_experiment, prepared, 
     with console.capture() as captured, pytest.raises(KeyboardInterrupt):
         train(small_experiment, prepared, tmp_path / "run", console)
     assert captured.get().count("warning: the input, not the model, sets the pace: training waits for it 43% of the time") == 1
+
+
+class OneOfMany(OneDevice):
+    """A worker that must ask the others before it stops; notes after how many steps it does, and learns nothing."""
+
+    acts_alone = False
+
+    def __init__(self, experiment):
+        super().__init__(experiment)
+        self.steps, self.asked = 0, []
+
+    def fit(self, model, batches, epoch, first_step, after_step):
+        for step in range(first_step + 1, batches.steps + 1):
+            self.steps += 1
+            after_step(step, {"loss": 1.0})
+
+    def agree(self, flag):
+        self.asked.append(self.steps)
+        return flag
+
+
+def test_workers_of_short_epochs_ask_each_other_over_the_whole_run(
+    monkeypatch, small_experiment, prepared, quiet_console, tmp_path
+):
+    # Six steps and one batch of validation an epoch; the end of the first epoch is an occasion of its own.
+    monkeypatch.setattr(loop, "_AGREE_EVERY", 4)
+    worker = OneOfMany(small_experiment)
+    train(small_experiment, prepared, tmp_path / "run", quiet_console, strategy=worker)
+    assert worker.asked == [4, 6, 7, 11]
+
+
+def test_workers_of_short_epochs_stop_at_the_end_of_one(small_experiment, prepared, quiet_console, tmp_path):
+    def terminate(entry):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    worker = OneOfMany(small_experiment)
+    with pytest.raises(Terminated, match="143") as stopped:
+        train(small_experiment, prepared, tmp_path / "run", quiet_console, after_epoch=terminate, strategy=worker)
+    assert "in epoch 2 after step 0 of 6, and saved" in stopped.value.sentence
+    assert worker.steps == 6 and (tmp_path / "run/checkpoints/last/ckpt-1.index").is_file()
 
 
 @pytest.mark.parametrize("number, kind", [(signal.SIGTERM, Terminated), (signal.SIGINT, Interrupted)])

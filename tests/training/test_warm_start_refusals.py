@@ -8,12 +8,16 @@ import sys
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from tests.models.small_model import small_experiment
+from tests.training.conftest import Killed
 from tests.training.former_runs import YESTERDAY, changed, fresh_model, tables_of
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.models.run import Run
+from tf_crossdistil.training.loop import TrainingLoop
+from tf_crossdistil.training.trainer import train
 from tf_crossdistil.training.warm_start import check_warm_start, warm_start
 
 WITHOUT_AGE = [feature.model_dump(mode="json") for feature in small_experiment().features[:-1]]
@@ -139,3 +143,32 @@ def test_from_one_day_to_the_next_by_the_command_line(tmp_path):
     told = crossdistil(*start, "yesterday", "--set", "model.backbone=mmoe", code=2)
     assert "error: cannot go on from yesterday: model.backbone is mmoe, there it is shared_bottom; " in told
     assert not (tmp_path / "today").exists()
+
+
+def test_a_warm_start_is_done_again_until_there_is_a_checkpoint(undisturbed, small_experiment, prepared, monkeypatch, tmp_path):
+    def resumed(directory, warm_start=None):
+        console = Console(width=400)
+        with console.capture() as captured:
+            train(small_experiment, prepared, directory, console, resume=True, warm_start=warm_start)
+        return captured.get()
+
+    def dies(*arguments):
+        raise Killed
+
+    former, run = tmp_path / "former", tmp_path / "run"
+    shutil.copytree(undisturbed.directory, former)
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(TrainingLoop, "run_epochs", dies)
+        resumed(run, former)
+    with pytest.raises(UsageError, match=f"was started with --warm-start {former}; resume it like that"):
+        resumed(run, tmp_path / "other")
+    former.rename(tmp_path / "aside")
+    with pytest.raises(CrossDistilError, match=r"has no checkpoint yet and cannot start from .*former again: .* holds no"):
+        resumed(run)
+    (tmp_path / "aside").rename(former)
+    printed = resumed(run)
+    assert f"{run} has no checkpoint yet; starting from the beginning" in printed
+    assert f"ids go on from {former}" in printed
+    # Now the former run is needed no more.
+    shutil.rmtree(former)
+    assert "nothing to do" in resumed(run, former)

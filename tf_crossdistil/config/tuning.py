@@ -3,7 +3,7 @@
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue, PlainValidator, model_validator
+from pydantic import Field, JsonValue, ValidatorFunctionWrapHandler, WrapValidator, model_validator
 from typing_extensions import Self
 
 from tf_crossdistil.config.section import Section, duplicates
@@ -45,7 +45,7 @@ class Choices(Section):
         return self
 
 
-def _axis(content: Any) -> Range | Choices:
+def _axis(content: Any, union: ValidatorFunctionWrapHandler) -> Range | Choices:
     if isinstance(content, Range | Choices):
         return content
     if isinstance(content, dict) and "choices" in content:
@@ -55,8 +55,8 @@ def _axis(content: Any) -> Range | Choices:
     raise ValueError(f"give {{low: .., high: ..}} or {{choices: [..]}}; received {content!r}")
 
 
-# A union of both would name itself in errors.
-Axis = Annotated[Range | Choices, PlainValidator(_axis)]
+# Left to itself, the union would name itself in errors.
+Axis = Annotated[Range | Choices, WrapValidator(_axis)]
 
 
 class Tuning(Selection):

@@ -199,7 +199,8 @@ class Checkpoints:
 
 def _cannot_write(checkpoint: Path, error: Exception) -> CrossDistilError:
     return CrossDistilError(
-        f"cannot write the checkpoint {checkpoint}: {disk_reason_of(error)}; make room, then go on with --resume from the one before"
+        f"cannot write the checkpoint {checkpoint}: {disk_reason_of(error)}; make room, then go on with --resume from the "
+        "one before"
     )
 
 

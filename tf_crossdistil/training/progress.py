@@ -7,6 +7,7 @@ from types import TracebackType
 from rich.columns import Columns
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 
 class EpochProgress:
@@ -63,4 +64,4 @@ class _BarAndLosses(Progress):
     def get_renderables(self) -> Iterable[RenderableType]:
         yield from super().get_renderables()
         for task in self.tasks:
-            yield Columns([f"{name} {value:.4f}" for name, value in task.fields["losses"].items()], padding=(0, 2))
+            yield Columns([Text(f"{name} {value:.4f}") for name, value in task.fields["losses"].items()], padding=(0, 2))

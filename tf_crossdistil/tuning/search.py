@@ -191,9 +191,10 @@ def _message(error: Exception) -> str:
 
 def _storage_fault(error: Exception) -> str | None:
     """Why a file could not be read or written, as other trials would find, too; None for any other error."""
-    cause = error.__cause__
-    if isinstance(error, CrossDistilError) and isinstance(cause, OSError | tf.errors.OpError):
-        return reason_of(cause)
+    # Keras, in whose loop checkpoints are written, takes the cause away.
+    if isinstance(error, CrossDistilError) and isinstance(error.__context__, OSError | tf.errors.OpError):
+        # What follows tells how a single training goes on.
+        return str(error).split("; ", 1)[0]
     # TensorFlow has one type for a full disk and for a lack of memory.
     return reason_of(error) if os.strerror(errno.ENOSPC) in str(error) else None
 

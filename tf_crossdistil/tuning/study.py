@@ -105,7 +105,9 @@ class KeptStudy:
                 cause = cause.__cause__
             fault = f"cannot use the study in {self._file}: {' '.join(str(cause).split())}"
             if isinstance(cause, sqlite3.OperationalError):
-                raise CrossDistilError(f"{fault}; make room there, see that you may write there, or give another --out") from error
+                raise CrossDistilError(
+                    f"{fault}; make room there, see that you may write there, or give another --out"
+                ) from error
             raise CrossDistilError(f"{fault}; it is damaged or no study of this version: give another --out") from error
 
 

@@ -1,5 +1,7 @@
 """Two processes on loopback, by the command line."""
 
+import signal
+
 import numpy as np
 import pytest
 
@@ -65,3 +67,14 @@ def test_a_killed_worker_and_a_rerun(together, arguments, tmp_path):
     expected, received = saved_numbers(together[0]), saved_numbers(tmp_path / "run")
     for name, value in expected.items():
         np.testing.assert_array_equal(received[name], value, err_msg=name)
+
+
+def test_sigterm_of_one_worker_ends_all_where_epochs_are_short(arguments, tmp_path):
+    # Six steps, and one batch of validation: fewer than after which workers ask each other.
+    settings = ["training.strategy=multi_worker", "training.batch_size=512", "training.epochs=500"]
+    command = arguments(tmp_path / "run", *(part for setting in settings for part in ("--set", setting)))
+    with LocalCluster(WORKERS, command, tmp_path / "logs") as cluster:
+        wait_for(tmp_path / "run" / "checkpoints" / "best", "*.index")
+        cluster.processes["worker", 1].send_signal(signal.SIGTERM)
+        assert [cluster.wait(task, 120) for task in cluster.processes] == [143, 143], cluster.printed(("worker", 0))
+        assert "and saved; the same command with --resume" in cluster.printed(("worker", 0))

@@ -4,11 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.training.strategies import sharded_tables
 
 ROOT = Path(__file__).parents[3]
 
 
+@pytest.mark.slow
 def test_large_tables_are_in_shards_and_trained(config_file, prepared, tmp_path):
     content = json.loads(config_file.read_text(encoding="utf-8"))
     rows = 50_000
