@@ -1,8 +1,11 @@
 """Runs all benchmarks and writes what they found as `benchmarks/RESULTS.md`: `make bench`.
 
+python -m benchmarks.results [NAME ...]     those of the names only
+
 Sizes are such that all take about 20 minutes on two cores that do nothing else.
 """
 
+import argparse
 import json
 import os
 import platform
@@ -46,8 +49,8 @@ def render(results: dict[str, dict[str, float]], minutes: float, load: float) ->
     lines = [
         "# What the benchmarks measured",
         "",
-        f"Written by `make bench` on {datetime.now(timezone.utc):%d %B %Y} in {minutes:.0f} minutes; the load was",
-        f"{load:.1f} when it began. {machine()}.",
+        f"Written by `python -m benchmarks.results {' '.join(results)}` on {datetime.now(timezone.utc):%d %B %Y} in",
+        f"{minutes:.0f} minutes; the load was {load:.1f} when it began. {machine()}.",
         "",
         f"Ours: {packages}. Training peers, each in an environment of its own: {pins}.",
         "",
@@ -69,13 +72,20 @@ def render(results: dict[str, dict[str, float]], minutes: float, load: float) ->
 
 def main() -> None:
     """Runs the benchmarks one after another; the first that fails ends it."""
+    parser = argparse.ArgumentParser(description="Benchmarks one after another, into RESULTS.md.")
+    parser.add_argument("names", nargs="*", help="default: all")
+    names = parser.parse_args().names or list(COMMANDS)
+    if unknown := set(names) - set(COMMANDS):
+        parser.error(f"there is no {min(unknown)}; benchmarks are {list(COMMANDS)}")
     start, load = datetime.now(timezone.utc), os.getloadavg()[0]
     results = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name, options in COMMANDS.items():
+        for name in names:
             Console().rule(name)
             path = Path(folder) / f"{name}.json"
-            subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *options, "--json", str(path)], check=True, cwd=ROOT)
+            subprocess.run(
+                [sys.executable, "-m", f"benchmarks.{name}", *COMMANDS[name], "--json", str(path)], check=True, cwd=ROOT
+            )
             results[name] = json.loads(path.read_text(encoding="utf-8"))
     minutes = (datetime.now(timezone.utc) - start).total_seconds() / 60
     PATH.write_text(render(results, minutes, load), encoding="utf-8")
