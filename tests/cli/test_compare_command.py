@@ -44,6 +44,7 @@ def test_two_methods_from_nothing_to_tables_and_files(compare, tmp_path):
     assert files == {path: path.stat().st_mtime_ns for path in (tmp_path / "out/cells").rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_a_diverging_cell_ends_with_exit_code_1(compare, tmp_path):
     diverging = ["training.learning_rate=1e38", "training.embedding_learning_rate=1e38", "training.batch_size=512"]
     overrides = [part for override in diverging for part in ("--set", override)]

@@ -185,6 +185,7 @@ def test_a_step_that_overflows_is_skipped_and_halves_the_scale(half, tmp_path):
         np.testing.assert_array_equal(value, undisturbed)
 
 
+@pytest.mark.slow
 def test_the_scale_grows_while_nothing_overflows(half):
     learner, _ = half
     scale = float(learner.optimizer.loss_scale)
@@ -218,6 +219,7 @@ def test_xla_compiles_the_dense_part_of_training_once_and_changes_no_number(refe
     assert compiled_functions(learner.evaluate, learner.features) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", TOLERANCE)
 @pytest.mark.parametrize("name", INTERACTIONS)
 def test_every_interaction_in_mixed_precision_and_compiled(name, precision):

@@ -135,6 +135,7 @@ def test_a_fault_stops_at_its_step_and_names_the_checkpoint_before(
     assert is_intact(kept)
 
 
+@pytest.mark.slow
 def test_weights_that_are_not_finite_are_never_saved(monkeypatch, small_experiment, prepared, quiet_console, tmp_path):
     real = CrossDistilModel.train_step
 

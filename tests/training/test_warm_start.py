@@ -75,7 +75,9 @@ def test_dense_weights_calibration_and_the_state_of_their_optimizers_go_on(forme
         assert optimizer.iterations.numpy() == 2
 
 
-@pytest.mark.parametrize("sections", [UNCERTAINTY, SINGLE], ids=["uncertainty", "a table for each task"])
+@pytest.mark.parametrize(
+    "sections", [UNCERTAINTY, pytest.param(SINGLE, marks=pytest.mark.slow)], ids=["uncertainty", "a table for each task"]
+)
 def test_with_the_same_data_the_next_step_is_the_former_runs_next_step(tmp_path, sections):
     experiment = small_experiment(**sections)
     run, was, data = former_run(tmp_path, experiment)
@@ -91,6 +93,7 @@ def test_with_the_same_data_the_next_step_is_the_former_runs_next_step(tmp_path,
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_learning_rates_come_from_the_new_configuration_and_random_state_starts_anew(tmp_path):
     dropout = {"model": small_experiment().model.model_dump() | {"dropout": 0.5}}
     run, _, data = former_run(tmp_path, small_experiment(**dropout))
@@ -146,6 +149,7 @@ def test_students_go_on_without_teachers(former, today):
         np.testing.assert_array_equal(model(features)[task], was(before)[task])
 
 
+@pytest.mark.slow
 def test_other_numbers_of_buckets_start_those_rows_anew_with_a_warning(former, tmp_path):
     run, was, _ = former
     for name, settings, oov, line in [
@@ -199,6 +203,7 @@ def test_rows_that_go_on_win_over_pretrained_files_which_win_over_chance(former,
     np.testing.assert_array_equal(table, expected_rows("user", former_table.numpy(), np.full([8, 3], 7.0)))
 
 
+@pytest.mark.slow
 def test_precision_may_change(former, today):
     run, was, _ = former
     model = fresh_model(small_experiment(training={"precision": "mixed_float16"}), today, seed=2)
@@ -208,6 +213,7 @@ def test_precision_may_change(former, today):
     np.testing.assert_array_equal(accumulator(model, table), expected_rows("tags", accumulator(was, former_table), fresh))
 
 
+@pytest.mark.slow
 def test_a_run_that_kept_no_state_of_its_optimizers_is_a_warning(tmp_path, today):
     run, _, _ = former_run(tmp_path, steps=0)
     model = fresh_model(small_experiment(), today, seed=2)

@@ -36,7 +36,9 @@ def reached_by(trial, epoch):
     ("settings", "stop"),
     [
         ({"sampler": "tpe"}, KeyboardInterrupt()),
-        ({"sampler": "random", "pruning": "successive_halving"}, Terminated("with --resume")),
+        pytest.param(
+            {"sampler": "random", "pruning": "successive_halving"}, Terminated("with --resume"), marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_resumed_or_killed_search_ends_as_an_undisturbed_one(run_search, fake, screen, settings, stop):
@@ -66,6 +68,7 @@ def test_a_seed_draws_its_own_trials_within_the_space(run_search):
     assert all(0.0001 <= rate <= 0.1 and 0 <= alpha <= 1 for rate, alpha in values)
 
 
+@pytest.mark.slow
 def test_tpe_learns_from_what_was_tried(run_search):
     up, down = (run_search(12, metric, metric=metric, pruning="none").trials for metric in ("auc", "multi_auc"))
     assert [trial.set for trial in up[:10]] == [trial.set for trial in down[:10]]
