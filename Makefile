@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SOURCES := setup.py tf_crossdistil pipelines serving tests benchmarks
 
-.PHONY: help demo test test-all lint format bench clean
+.PHONY: help demo test test-all soak lint format bench clean
 help:
 	@echo "make demo      run the whole way on synthetic logs and show the result"
 	@echo "make test      run the tests (test-all: the slow ones too)"
+	@echo "make soak      run the tests of steady load on the local server, minutes"
 	@echo "make lint      check style and types (format: mend the style)"
 	@echo "make bench     time everything beside its peers, about 20 minutes, into benchmarks/RESULTS.md"
 	@echo "make clean     remove .venv, caches and the demo's output"
@@ -25,7 +26,10 @@ test: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist loadscope
 
 test-all: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist loadscope -m 'slow or not slow'
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m 'not soak'
+
+soak: $(INSTALLED)
+	$(BIN)/python -m pytest -m soak
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check $(SOURCES)

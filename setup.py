@@ -49,10 +49,13 @@ setup(
     extras_require={
         "dev": [
             "build",
+            "check-jsonschema>=0.30",
             "google-cloud-bigquery>=3.20",
             "google-cloud-bigquery-storage>=2.24",
             "hypothesis>=6.100",
+            "kubernetes-validate>=1.30",
             "mypy>=1.10",
+            "pandas>=2.2",
             "pandas-stubs",
             "pytest>=8.2",
             "pytest-xdist>=3.6",
