@@ -19,7 +19,7 @@ setup(
     packages=find_packages(include=["tf_crossdistil*", "pipelines*", "serving*"]),
     package_data={
         "tf_crossdistil": ["py.typed", "demo.yaml", "deploy/*"],
-        "serving": ["deploy/*"],
+        "serving": ["README.md", "deploy/*", "deploy/kubernetes/*"],
         "pipelines": ["py.typed", "deploy/*"],
     },
     install_requires=[
