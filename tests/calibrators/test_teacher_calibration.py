@@ -91,7 +91,9 @@ def test_every_calibrator_is_tried():
     assert RATIOS.keys() == CALIBRATORS.keys()
 
 
-@pytest.mark.parametrize("name", ["platt", "piecewise_linear", pytest.param("temperature", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["platt", *(pytest.param(name, marks=pytest.mark.slow) for name in ("piecewise_linear", "temperature"))]
+)
 def test_calibrated_teachers_have_a_fraction_of_the_error_and_the_same_order(name, rows):
     """At most a fifth, but for temperature scaling, on tasks with rates near 0.15 and 0.02 at the default calibration rate.
 

@@ -73,6 +73,7 @@ class Broken(SharedBottom):
 """
 
 
+@pytest.mark.slow
 def test_a_users_backbone_that_fails_is_one_failed_cell(compare, tmp_path, monkeypatch):
     (tmp_path / "broken_backbone.py").write_text(BROKEN)
     monkeypatch.syspath_prepend(tmp_path)

@@ -69,7 +69,7 @@ def test_every_draw_is_a_row_of_its_stratum(prepared, shared_experiment, tag_by_
 
 
 @pytest.mark.usefixtures("rows_from")
-@pytest.mark.parametrize(("tag", "draws"), [("01", 104), ("00", 400)])
+@pytest.mark.parametrize(("tag", "draws"), [("01", 104), pytest.param("00", 400, marks=pytest.mark.slow)])
 def test_draws_are_uniform_within_a_stratum(prepared, shared_experiment, tag_by_row, tag, draws):
     """Chi-square over many epochs: no row of a stratum is preferred."""
     experiment = with_training(shared_experiment, strata_batch_size=draws)

@@ -93,7 +93,8 @@ def test_local_modes_give_the_same_bytes(
     assert digests(tmp_path) == expected
 
 
-@pytest.mark.parametrize("shuffled", [True, pytest.param(False, marks=slow)])
+@slow
+@pytest.mark.parametrize("shuffled", [True, False])
 def test_the_portable_job_server_gives_the_same_bytes(
     shuffled: bool,
     config: Experiment,

@@ -155,7 +155,7 @@ def test_killed_between_success_and_latest(case: Case, stages: dict[str, range],
 @pytest.mark.parametrize(
     "step, delay, kill",
     [
-        ("survey", 0.1 * RANDOM.random(), os.killpg),
+        pytest.param("survey", 0.1 * RANDOM.random(), os.killpg, marks=pytest.mark.slow),
         ("encode", 0.15 * RANDOM.random(), os.kill),
         *(
             pytest.param(step, 0.15 * RANDOM.random(), kill, marks=pytest.mark.slow)

@@ -17,7 +17,7 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """What is in the distribution of a copy of the repository, built as Beam's stager does."""
     folder = tmp_path_factory.mktemp("repository")
     for package in PACKAGES:
-        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__", ".*_cache"))
     for name in FILES:
         shutil.copy(ROOT / name, folder / name)
     if (ROOT / "MANIFEST.in").exists():

@@ -81,6 +81,7 @@ def test_sigterm_finishes_the_step_saves_and_asks_for_a_restart(undisturbed, sig
     assert_same(resumed, undisturbed)
 
 
+@pytest.mark.slow
 def test_sigterm_before_the_first_step_leaves_nothing(signalled, tmp_path):
     code, error = signalled(tmp_path / "run", signal.SIGTERM, 0)
     assert code == 143 and "Traceback" not in error

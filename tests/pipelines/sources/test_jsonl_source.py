@@ -147,7 +147,7 @@ ALIKE = [
 MIXED = st.lists(st.fixed_dictionaries({}, optional={"a": VALUES, "b": VALUES, "c": VALUES}), min_size=1, max_size=6)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(blocks=st.lists(st.one_of(*ALIKE, MIXED), min_size=1, max_size=4), ascii_only=st.booleans())
 @example(blocks=[[{"a": 2**53 + 1}, {"a": 0.5}]], ascii_only=True)
 @example(blocks=[[{"b": 1}], [{"a": "late"}, {}]], ascii_only=True)
