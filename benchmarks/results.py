@@ -2,7 +2,7 @@
 
 python -m benchmarks.results [NAME ...]     those of the names only
 
-Sizes are such that all take about 20 minutes on two cores that do nothing else.
+Sizes are such that all take about 25 minutes on two cores that do nothing else.
 """
 
 import argparse
@@ -29,6 +29,7 @@ COMMANDS = {
     "preprocess": ["--rows=1000000", "--beam-rows=200000", "--repeats=2"],
     "train": [],
     "input": [],
+    "serving": [],
 }
 _PACKAGES = ("tensorflow", "tf_keras", "tensorflow-recommenders", "apache-beam", "polars", "numpy")
 

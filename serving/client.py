@@ -1,81 +1,84 @@
 """The client library: rows of raw features in, probabilities by task out, through gRPC or REST."""
 
-from functools import cached_property
+import time
+from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 
 import numpy as np
 from typing_extensions import Self
 
-from serving.columns import Rows, to_columns, to_tensor
+from serving.base_client import BaseClient
+from serving.batches import BATCH_SIZE
 from serving.grpc_transport import GrpcTransport
 from serving.rest_transport import RestTransport
+from serving.tables import Rows
 from serving.transports import Endpoint, ModelSignature, PredictionError, Transport
 
-__all__ = ["Client", "PredictionError"]
-
-BATCH_SIZE = 1024
+__all__ = ["BATCH_SIZE", "Client", "PredictionError"]
 
 
-class Client:
+class Client(BaseClient[Transport]):
     """A connection to TF Serving, or to the local server, for one model; use it in a `with` statement.
+
+    Threads may share a client. Processes must not: make it after a fork, in the process that uses it.
 
     Args:
         address: HOST:PORT of the server's gRPC port, or of its REST port when `rest`.
         model: the name under which the server has the model.
         rest: whether to talk REST instead of gRPC.
-        timeout: seconds that each request may take; large inputs are several requests of 1024 rows.
+        timeout: seconds that each request may take, its repetitions and the pauses between them included. A call is one
+            request for every `batch_size` rows; the first call also asks once what the model takes.
+        version: the version to ask; the newest one when neither it nor `label` is given.
+        label: the version to ask by its label, such as `stable`.
+        retries: how often a request is sent again, after growing pauses, when nothing is listening, the connection breaks, or
+            the server has no room for it (UNAVAILABLE in gRPC, 503 and 429 in REST). Nothing else is repeated.
+        batch_size: rows in a request; a server that batches must take so many in one.
 
     Raises:
-        UsageError: the address is not HOST:PORT.
+        UsageError: the address is not HOST:PORT, a number is out of range, or both a version and a label are given.
     """
 
-    def __init__(self, address: str, *, model: str, rest: bool = False, timeout: float = 10.0) -> None:
-        endpoint = Endpoint(address, model, timeout)
-        self._transport: Transport = RestTransport(endpoint) if rest else GrpcTransport(endpoint)
-        self._endpoint = endpoint
-
-    @cached_property
+    @property
     def signature(self) -> ModelSignature:
-        """What the model takes and gives; asked of the server once.
+        """What the model takes and gives; asked of the server once, and again after rows or answers that did not fit.
 
         Raises:
             PredictionError: the server is down, or does not serve the model.
+            UsageError: the client is closed.
         """
-        return self._transport.signature()
+        signature = self._signature
+        if signature is None:
+            signature = self._signature = self._codec.decode_signature(self._send(self._transport.metadata))
+        return signature
 
     def predict(self, rows: Rows) -> dict[str, np.ndarray]:
-        """Asks for the probabilities of rows.
+        """Asks for the probabilities of rows, one request of `batch_size` rows after the other.
 
         Args:
-            rows: a list of rows, or the values of all rows by feature; numbers and booleans become the text of such values
-                in logs where a model wants text. A multi_value feature has a list a row; its weights, `NAME_weights`, may
-                be left out and are then 1.
+            rows: one row, a list of rows, columns by feature, a pandas DataFrame or an Arrow table; see `serving.tables`.
 
         Returns:
-            Probabilities by task, float32 `[rows]`.
+            Probabilities by task, float32 `[rows]`, and `score` where the export has one.
 
         Raises:
             PredictionError: the rows do not fit the model, or the server cannot be asked.
+            UsageError: the client is closed.
         """
-        inputs = self.signature.inputs
-        columns = to_columns(rows, inputs)
-        count = min((len(column) for column in columns.values()), default=0)
-        answers: dict[str, list[np.ndarray]] = {task: [] for task in self.signature.tasks}
-        for start in range(0, count, BATCH_SIZE):
-            batch = {name: to_tensor(column[start : start + BATCH_SIZE], inputs[name]) for name, column in columns.items()}
-            self._collect(answers, self._transport.predict(batch), min(BATCH_SIZE, count - start))
-        return {task: np.concatenate([np.empty(0, np.float32), *parts]) for task, parts in answers.items()}
-
-    def _collect(self, answers: dict[str, list[np.ndarray]], outputs: dict[str, np.ndarray], rows: int) -> None:
-        for task, parts in answers.items():
-            answer = outputs.get(task)
-            if answer is None or answer.shape != (rows,):
-                received = "no such output" if answer is None else f"shape {list(answer.shape)}"
-                raise self._endpoint.refused(f"expected {rows} probabilities of task '{task}', received {received}")
-            parts.append(answer)
+        signature = self.signature
+        parts = []
+        try:
+            for batch in self._batches.split(rows, signature):
+                answer = self._send(partial(self._transport.exchange, batch.body))
+                parts.append(self._batches.read(answer, batch, signature))
+        except PredictionError as error:
+            self._learn(error)
+            raise
+        return self._batches.join(parts, signature)
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Ends the connection; the client cannot be used any more."""
+        self._closed = True
         self._transport.close()
 
     def __enter__(self) -> Self:
@@ -83,3 +86,15 @@ class Client:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+    def _connect(self, endpoint: Endpoint, rest: bool) -> Transport:
+        return RestTransport(endpoint) if rest else GrpcTransport(endpoint)
+
+    def _send(self, exchange: Callable[[float], bytes]) -> bytes:
+        attempts = self._begin()
+        while True:
+            try:
+                return exchange(attempts.seconds_left())
+            except PredictionError as failure:
+                pause = attempts.pause_after(failure)
+            time.sleep(pause)

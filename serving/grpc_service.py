@@ -1,53 +1,76 @@
 """TF Serving's gRPC API: Predict and GetModelMetadata of PredictionService, GetModelStatus of ModelService."""
 
-import math
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
-import numpy as np
-import tensorflow as tf
-from tensorflow.core.framework import tensor_pb2
+from google.protobuf.message import DecodeError, Message
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2, predict_pb2
 
+from serving.grpc_tensors import decode_tensors, encode_tensors
 from serving.model_store import ModelStore
-from serving.signature import RequestError, invalid
+from serving.signature import RequestError, invalid, no_label
+from serving.workers import Workers
 
-# A few bytes can claim a shape of any size, which would be filled in memory; no honest request comes near this.
-MAX_ELEMENTS = 1 << 24
+# With MAX_REQUEST_BYTES this bounds the memory of the messages that come in.
+MAX_REQUESTS = 128
+# The message must have come after this time, even a large one on a busy machine.
+READ_SECONDS = 30
 
 
 class GrpcService:
     """Answers gRPC requests from a model store."""
 
-    def __init__(self, store: ModelStore) -> None:
+    def __init__(self, store: ModelStore, workers: Workers) -> None:
         self._store = store
+        self._workers = workers
+        self._slots = asyncio.Semaphore(MAX_REQUESTS)
 
-    def add_to(self, server: grpc.Server) -> None:
+    def add_to(self, server: grpc.aio.Server) -> None:
         """Registers the methods; every other method of the API answers UNIMPLEMENTED."""
         services = {
             "tensorflow.serving.PredictionService": {
-                "Predict": _handler(self._predict, predict_pb2.PredictRequest),
-                "GetModelMetadata": _handler(self._metadata, get_model_metadata_pb2.GetModelMetadataRequest),
+                "Predict": self._handler(self._predict, predict_pb2.PredictRequest),
+                "GetModelMetadata": self._handler(self._metadata, get_model_metadata_pb2.GetModelMetadataRequest),
             },
             "tensorflow.serving.ModelService": {
-                "GetModelStatus": _handler(self._status, get_model_status_pb2.GetModelStatusRequest),
+                "GetModelStatus": self._handler(self._status, get_model_status_pb2.GetModelStatusRequest),
             },
         }
         handlers = [grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items()]
         server.add_generic_rpc_handlers(handlers)
 
+    def _handler(self, method: Callable[[Any], Message], request_type: Any) -> grpc.RpcMethodHandler:
+        def answer_message(message: bytes) -> bytes:
+            try:
+                request = request_type.FromString(message)
+            except DecodeError as error:
+                raise invalid(f"the message is no {request_type.DESCRIPTOR.name}: {error}") from error
+            if not request.HasField("model_spec"):
+                raise invalid("Missing ModelSpec")
+            return method(request).SerializeToString()
+
+        async def answer(messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> bytes:
+            try:
+                async with self._slots:
+                    message = await _only_message(messages)
+                    return await self._workers.run(len(message), answer_message, message)
+            except RequestError as error:
+                return await context.abort(error.code, str(error))
+
+        # On the wire a stream of one message is the same as no stream; only that way the waiting for it can be bounded.
+        return grpc.stream_unary_rpc_method_handler(answer)
+
     def _predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
-        servable = self._store.servable(request.model_spec.name, _version(request.model_spec))
-        signature = servable.signature(request.model_spec.signature_name)
-        inputs = {name: _array(name, tensor) for name, tensor in request.inputs.items()}
-        outputs = servable.predict(signature, inputs, request.output_filter)
         response = predict_pb2.PredictResponse()
+        with self._store.use(request.model_spec.name, _version(request.model_spec)) as servable:
+            signature = servable.signature(request.model_spec.signature_name)
+            outputs = servable.predict(signature, decode_tensors(request.inputs, signature), request.output_filter)
+            response.model_spec.version.value = servable.version
         response.model_spec.name = request.model_spec.name
-        response.model_spec.version.value = servable.version
         response.model_spec.signature_name = signature.name
-        for name, array in outputs.items():
-            response.outputs[name].CopyFrom(tf.make_tensor_proto(array))
+        encode_tensors(response, outputs)
         return response
 
     def _metadata(
@@ -62,32 +85,17 @@ class GrpcService:
         return self._store.status(request.model_spec.name, _version(request.model_spec))
 
 
-def _handler(method: Callable[[Any], Any], request_type: Any) -> grpc.RpcMethodHandler:
-    def answer(request: Any, context: grpc.ServicerContext) -> Any:
-        try:
-            return method(request)
-        except RequestError as error:
-            return context.abort(error.code, str(error))
-
-    return grpc.unary_unary_rpc_method_handler(
-        answer, request_deserializer=request_type.FromString, response_serializer=lambda response: response.SerializeToString()
-    )
+async def _only_message(messages: AsyncIterator[bytes]) -> bytes:
+    try:
+        return await asyncio.wait_for(anext(messages), READ_SECONDS)
+    except StopAsyncIteration as error:
+        raise invalid("the request has no message") from error
+    except asyncio.TimeoutError as error:
+        message = f"the request's message did not come within {READ_SECONDS} seconds"
+        raise RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, message) from error
 
 
 def _version(spec: model_pb2.ModelSpec) -> int | None:
     if spec.version_label:
-        raise RequestError(
-            grpc.StatusCode.NOT_FOUND,
-            f"Unrecognized servable version label: {spec.version_label}; the local server has no labels, ask by version",
-        )
+        raise no_label(spec.version_label)
     return spec.version.value if spec.HasField("version") else None
-
-
-def _array(name: str, tensor: tensor_pb2.TensorProto) -> np.ndarray:
-    sizes = [dim.size for dim in tensor.tensor_shape.dim]
-    if min(sizes, default=0) < 0 or math.prod(sizes) > MAX_ELEMENTS:
-        raise invalid(f"input '{name}' must have a shape of at most {MAX_ELEMENTS} values; received {sizes}")
-    try:
-        return tf.make_ndarray(tensor)
-    except (TypeError, ValueError) as error:
-        raise invalid(f"input '{name}' is no valid tensor: {error}") from error

@@ -1,94 +1,88 @@
-"""The gRPC transport of the client."""
+"""Sending through gRPC, for programs with and without an event loop."""
 
-from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 
 import grpc
-import numpy as np
-from google.protobuf.message import DecodeError
+import grpc.aio
 
-from serving import messages
-from serving.transports import SIGNATURE, Endpoint, ModelInput, ModelSignature, PredictionError
+from serving.grpc_codec import GrpcCodec
+from serving.transports import MAX_ANSWER_BYTES, Endpoint, PredictionError
 
-# Numbers of tensorflow.DataType.
-DTYPES = {1: "DT_FLOAT", 2: "DT_DOUBLE", 3: "DT_INT32", 7: "DT_STRING", 9: "DT_INT64", 10: "DT_BOOL"}
-FLOAT, STRING = 1, 7
-
-FAILURES: dict[grpc.StatusCode, Callable[[Endpoint, str], PredictionError]] = {
-    grpc.StatusCode.UNAVAILABLE: Endpoint.unavailable,
-    grpc.StatusCode.DEADLINE_EXCEEDED: lambda endpoint, _: endpoint.too_late(),
-    grpc.StatusCode.NOT_FOUND: Endpoint.not_found,
-}
+PREDICT = "/tensorflow.serving.PredictionService/Predict"
+METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
+OPTIONS = [
+    ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
+    # By default a client that met a server which was down for a moment stays away for up to two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    # By default all requests go to one of a name's addresses; behind a headless service each is a replica.
+    ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),
+]
 
 
 class GrpcTransport:
-    """Asks through PredictionService."""
+    """Sends to PredictionService through one connection."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._channel = grpc.insecure_channel(endpoint.address)
+        self._codec = GrpcCodec(endpoint)
+        self._channel = grpc.insecure_channel(endpoint.address, OPTIONS)
 
-    def signature(self) -> ModelSignature:
-        """Asks GetModelMetadata. Raises: PredictionError."""
-        request = messages.GetModelMetadataRequest(metadata_field=["signature_def"])
-        request.model_spec.name = self._endpoint.model
-        answer = self._call("GetModelMetadata", request)
-        try:
-            response = messages.GetModelMetadataResponse.FromString(answer)
-            signatures = messages.SignatureDefMap.FromString(response.metadata["signature_def"].value).signature_def
-        except DecodeError as error:
-            raise self._endpoint.refused("its metadata is not TF Serving's") from error
-        if SIGNATURE not in signatures:
-            raise self._endpoint.no_signature()
-        signature = signatures[SIGNATURE]
-        inputs = {
-            name: ModelInput(DTYPES.get(info.dtype, f"dtype {info.dtype}"), len(info.tensor_shape.dim) > 1)
-            for name, info in signature.inputs.items()
-        }
-        return ModelSignature(inputs, tuple(sorted(signature.outputs)))
-
-    def predict(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def exchange(self, body: bytes, timeout: float | None = None) -> bytes:
         """Asks Predict. Raises: PredictionError."""
-        request = messages.PredictRequest()
-        request.model_spec.name = self._endpoint.model
-        request.model_spec.signature_name = SIGNATURE
-        for name, array in inputs.items():
-            _write(array, request.inputs[name])
-        answer = self._call("Predict", request)
-        try:
-            response = messages.PredictResponse.FromString(answer)
-            return {name: _read(tensor) for name, tensor in response.outputs.items()}
-        except (DecodeError, ValueError) as error:
-            raise self._endpoint.refused("its predictions are not TF Serving's") from error
+        return self._call(PREDICT, body, timeout)
+
+    def metadata(self, timeout: float | None = None) -> bytes:
+        """Asks GetModelMetadata. Raises: PredictionError."""
+        return self._call(METADATA, self._codec.encode_metadata(), timeout)
 
     def close(self) -> None:
         """Ends the connection."""
         self._channel.close()
 
-    def _call(self, method: str, request: Any) -> bytes:
-        # The answer stays bytes here: gRPC logs a traceback when a deserializer of its own fails.
-        call = self._channel.unary_unary(f"/tensorflow.serving.PredictionService/{method}")
+    def _call(self, method: str, body: bytes, timeout: float | None) -> bytes:
+        # Bodies stay bytes here: gRPC logs a traceback when a deserializer of its own fails.
         try:
-            return call(request.SerializeToString(), timeout=self._endpoint.timeout)
+            return bytes(self._channel.unary_unary(method)(body, timeout=timeout or self._endpoint.timeout))
         except grpc.RpcError as error:
-            failure = FAILURES.get(error.code(), Endpoint.refused)
-            raise failure(self._endpoint, error.details() or error.code().name) from error
+            raise _failure(self._endpoint, error) from error
 
 
-def _write(array: np.ndarray, tensor: Any) -> None:
-    for size in array.shape:
-        tensor.tensor_shape.dim.add(size=size)
-    if array.dtype == np.float32:
-        tensor.dtype = FLOAT
-        tensor.tensor_content = array.astype("<f4", copy=False).tobytes()
-    else:
-        tensor.dtype = STRING
-        tensor.string_val.extend(value.encode() for value in array.flat)
+class AsyncGrpcTransport:
+    """Sends to PredictionService through one connection, in the event loop of the first request."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._codec = GrpcCodec(endpoint)
+
+    async def exchange(self, body: bytes, timeout: float | None = None) -> bytes:
+        """Asks Predict. Raises: PredictionError."""
+        return await self._call(PREDICT, body, timeout)
+
+    async def metadata(self, timeout: float | None = None) -> bytes:
+        """Asks GetModelMetadata. Raises: PredictionError."""
+        return await self._call(METADATA, self._codec.encode_metadata(), timeout)
+
+    async def close(self) -> None:
+        """Ends the connection."""
+        await self._channel.close()
+
+    @cached_property
+    def _channel(self) -> Any:
+        # A channel belongs to the event loop that runs when it is made.
+        return grpc.aio.insecure_channel(self._endpoint.address, OPTIONS)
+
+    async def _call(self, method: str, body: bytes, timeout: float | None) -> bytes:
+        try:
+            return bytes(await self._channel.unary_unary(method)(body, timeout=timeout or self._endpoint.timeout))
+        except grpc.RpcError as error:
+            raise _failure(self._endpoint, error) from error
 
 
-def _read(tensor: Any) -> np.ndarray:
-    if tensor.dtype != FLOAT:
-        raise ValueError
-    if tensor.tensor_content:
-        return np.frombuffer(tensor.tensor_content, "<f4")
-    return np.array(tensor.float_val, np.float32)
+def _failure(endpoint: Endpoint, error: Any) -> PredictionError:
+    code, details = error.code(), error.details()
+    reason = " ".join(details.split()) or code.name
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return endpoint.too_late()
+    return endpoint.failure(code.name, reason)

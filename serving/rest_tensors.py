@@ -20,7 +20,7 @@ class PredictBody:
     content: Any
 
 
-def parse_body(body: bytes) -> PredictBody:
+def parse_body(body: bytes | bytearray) -> PredictBody:
     """Reads a request's JSON.
 
     Raises:
@@ -60,13 +60,24 @@ def decode_inputs(body: PredictBody, signature: Signature) -> dict[str, np.ndarr
 
 def encode_outputs(body: PredictBody, outputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """The response in the request's format; a single output stands without its name, as in TF Serving."""
-    columns = {name: array.tolist() for name, array in outputs.items()}
+    columns = {
+        name: _plain(name, array.tolist()) if array.dtype == object else array.tolist() for name, array in outputs.items()
+    }
     single = next(iter(columns.values())) if len(columns) == 1 else None
     if not body.by_row:
         return {"outputs": columns if single is None else single}
     if single is not None:
         return {"predictions": single}
     return {"predictions": [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]}
+
+
+def _plain(output: str, array: np.ndarray) -> Any:
+    """An output's values as JSON has them: bytes as text, or in base64 where the output's name ends so, as in TF Serving."""
+    if array.dtype != object:
+        return array.tolist()
+    if output.endswith("_bytes"):
+        return np.vectorize(lambda value: {"b64": base64.b64encode(value).decode()}, otypes=[object])(array).tolist()
+    return np.vectorize(lambda value: value.decode(errors="replace"), otypes=[object])(array).tolist()
 
 
 def _columns(content: Any, signature: Signature) -> dict[str, Any]:
@@ -126,7 +137,9 @@ def _array(name: str, column: Any, spec: TensorSpec) -> np.ndarray:
 
     nested = convert(column, len(spec.shape))
     try:
-        return np.array(nested, spec.numpy_dtype)
+        # A number beyond float32 is infinite, as in TF Serving, and nothing to warn the server's log of.
+        with np.errstate(over="ignore"):
+            return np.array(nested, spec.numpy_dtype)
     except (ValueError, OverflowError) as error:
         raise invalid(f"input '{name}' must be {spec}; received values that do not fit: {error}") from error
 

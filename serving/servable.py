@@ -10,7 +10,6 @@ import numpy as np
 import tensorflow as tf
 
 from serving.signature import RequestError, Signature, invalid
-from tf_crossdistil.errors import CrossDistilError
 
 GRPC_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -18,8 +17,7 @@ GRPC_CODES = {code.value[0]: code for code in grpc.StatusCode}
 class Servable:
     """A loaded version. `signatures` are those that can be called, `definitions` what the SavedModel says of them.
 
-    Raises:
-        CrossDistilError: the directory cannot be loaded.
+    Whatever TensorFlow raises over a directory that cannot be loaded comes through.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -31,10 +29,9 @@ class Servable:
         try:
             with self._session.graph.as_default(), _without_deprecations():
                 model = tf.compat.v1.saved_model.load(self._session, [tf.saved_model.SERVING], str(directory))
-        except (tf.errors.OpError, OSError, RuntimeError, ValueError) as error:
-            raise CrossDistilError(
-                f"{directory} cannot be loaded: {_first_line(str(error))}; export the model again"
-            ) from error
+        except BaseException:
+            self._session.close()
+            raise
         # Entries without a method name, such as the initialisation, are no signatures that a request may call.
         self.definitions = {name: definition for name, definition in model.signature_def.items() if definition.method_name}
         self.signatures = {name: Signature(name, definition) for name, definition in self.definitions.items()}
@@ -47,7 +44,8 @@ class Servable:
         """
         name = name or tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
         if name not in self.signatures:
-            raise invalid(f"unknown signature '{name}'; the model has {', '.join(sorted(self.signatures))}")
+            message = f"unknown signature '{name}'; the model has {', '.join(sorted(self.signatures))}"
+            raise RequestError(grpc.StatusCode.FAILED_PRECONDITION, message)
         return self.signatures[name]
 
     def predict(
@@ -69,7 +67,10 @@ class Servable:
         try:
             return self._session.run(fetches, feeds)
         except tf.errors.OpError as error:
-            raise RequestError(GRPC_CODES[error.error_code], _first_line(error.message)) from error
+            raise RequestError(GRPC_CODES[error.error_code], first_line(error.message)) from error
+        except UnicodeDecodeError as error:
+            # TensorFlow quotes a value of the request that is no UTF-8, and then fails to hand its own words over.
+            raise invalid(first_line(error.object.decode(errors="replace"))) from error
 
     def close(self) -> None:
         """Frees the model's memory."""
@@ -91,7 +92,7 @@ def _without_deprecations() -> Iterator[None]:
         logger.removeFilter(keep)
 
 
-def _first_line(message: str) -> str:
+def first_line(message: str) -> str:
     """What went wrong, without TensorFlow's headline above it and the places in the graph below it."""
     lines = [line for line in message.splitlines() if line.strip() and line != "Graph execution error:"]
     return lines[0] if lines else "TensorFlow gives no reason"

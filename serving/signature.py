@@ -1,6 +1,6 @@
 """A signature of a served model: what its inputs must be, and the error of a request that breaks it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import grpc
@@ -11,18 +11,28 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 from tf_crossdistil.errors import CrossDistilError
 
+# A request's rows, and the model's intermediate results for them, are in memory at once.
+MAX_ROWS = 1 << 15
+# gRPC carries errors in headers, which clients take only up to some kilobytes.
+MAX_MESSAGE = 500
+
 
 class RequestError(Exception):
     """A request that cannot be answered; `code` is what TF Serving's gRPC API returns for it."""
 
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
-        super().__init__(message)
+        super().__init__(message if len(message) <= MAX_MESSAGE else f"{message[: MAX_MESSAGE - 3]}...")
         self.code = code
 
 
 def invalid(message: str) -> RequestError:
     """The error of a request that the client must change."""
     return RequestError(grpc.StatusCode.INVALID_ARGUMENT, message)
+
+
+def no_label(label: str) -> RequestError:
+    """The error of a request for a version by label."""
+    return invalid(f"Unrecognized servable version label: {label}; the local server has no labels, ask by version")
 
 
 @dataclass(frozen=True)
@@ -86,8 +96,7 @@ class Signature:
             array = arrays[name]
             if not spec.accepts(array):
                 dtype = types_pb2.DataType.Name(tf.dtypes.as_dtype(array.dtype).as_datatype_enum)
-                received = f"{dtype} {list(array.shape)}"
-                raise invalid(f"input '{name}' of signature '{self.name}' must be {spec}; received {received}")
+                raise self.mismatch(name, dtype, array.shape)
             if not spec.shape or spec.shape[0] is not None:
                 continue
             if batch is not None and batch[1] != len(array):
@@ -96,6 +105,12 @@ class Signature:
                     f"'{name}' has {len(array)}"
                 )
             batch = (name, len(array))
+        if batch is not None and batch[1] > MAX_ROWS:
+            raise invalid(f"a request may have at most {MAX_ROWS} rows; received {batch[1]}, send fewer at a time")
+
+    def mismatch(self, name: str, dtype: str, sizes: Sequence[int]) -> RequestError:
+        """The error of an input that has another dtype or shape than the signature's."""
+        return invalid(f"input '{name}' of signature '{self.name}' must be {self.inputs[name]}; received {dtype} {list(sizes)}")
 
     def select_outputs(self, names: Collection[str]) -> dict[str, str]:
         """The tensors of the outputs `names`, or of all outputs when there are none.

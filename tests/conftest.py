@@ -162,7 +162,7 @@ def trained(tmp_path_factory, shared_experiment, prepared, quiet_console):
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory, trained) -> Path:
     """The folder of the model that the run exported."""
-    from tf_crossdistil.export.served_model import export
+    from tf_crossdistil.export.publish import export
 
     target = tmp_path_factory.mktemp("models") / "shared"
     export(trained, target)

@@ -57,7 +57,7 @@ def run_demo(out: Path, rows: int, console: Console) -> None:
     from tf_crossdistil.evaluation.report import Report, write_report
     from tf_crossdistil.evaluation.results import MethodResult
     from tf_crossdistil.evaluation.tables import result_table
-    from tf_crossdistil.export.served_model import export
+    from tf_crossdistil.export.publish import export
     from tf_crossdistil.training.trainer import train
 
     trained = {}

@@ -29,7 +29,10 @@ def crossdistil(monkeypatch, capsys):
     return run
 
 
-COMMANDS = ["demo", "generate", "prepare", "inspect", "train", "evaluate", "export", "serve", "predict"]
+COMMANDS = [
+    *["demo", "generate", "prepare", "inspect", "train", "evaluate", "compare", "tune", "export"],
+    *["serve", "predict", "load-test", "skew"],
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -2,28 +2,23 @@
 
 import json
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from tests.models.small_model import OWN_BACKBONE, live_students, small_batch, small_model, small_rows, small_run
+from tests.models.small_model import OWN_BACKBONE, small_batch, small_model, small_run
 from tf_crossdistil.backbones.registry import BACKBONES
 from tf_crossdistil.config import Experiment
-from tf_crossdistil.data.raw_features import raw_columns
-from tf_crossdistil.export.served_model import export
 from tf_crossdistil.models.crossdistil import CrossDistilModel
 from tf_crossdistil.models.methods import METHODS
 from tf_crossdistil.models.run import Run
 
 DEEP = ("ple", "cross_stitch")
 MODELS = [(backbone, depth) for backbone in [*BACKBONES, OWN_BACKBONE] for depth in ((1, 2) if backbone in DEEP else (1,))]
-# Of each backbone the deepest, and with a cheap one every method; exports of these where teachers differ.
+# Of each backbone the deepest, and with a cheap one every method.
 DEFAULT = {(backbone, 2 if backbone in DEEP else 1, "crossdistil") for backbone, _ in MODELS}
-DEFAULT_EXPORTS = DEFAULT | {("shared_bottom", 1, method) for method in ("none", "kd_same_task")}
 DEFAULT |= {("shared_bottom", 1, method) for method in METHODS}
 
 
@@ -114,63 +109,3 @@ def test_keras_clones_the_configuration_and_not_the_weights():
     assert [variable.shape for variable in clone.variables] == [variable.shape for variable in model.variables]
     model.variables[0].assign_add(tf.ones_like(model.variables[0]))
     assert not np.allclose(clone.variables[0], model.variables[0])
-
-
-@dataclass(frozen=True)
-class Served:
-    """What a process that only knows TensorFlow finds in an exported version."""
-
-    answers: dict[str, np.ndarray]
-    variables: list[np.ndarray]
-
-
-def load_as_version_1(directory: Path, experiment: Experiment) -> Served:
-    """Loads by TensorFlow's version-1 loader into a graph of its own, as TF Serving does."""
-    raw = {name: values.numpy() for name, values in raw_columns(experiment, small_rows()).items()}
-    v1 = tf.compat.v1
-    with v1.Session(graph=tf.Graph()) as session:
-        signature = v1.saved_model.load(session, ["serve"], str(directory)).signature_def["serving_default"]
-        feed = {signature.inputs[name].name: values for name, values in raw.items()}
-        answers = session.run({name: tensor.name for name, tensor in signature.outputs.items()}, feed)
-        handles = [operation for operation in session.graph.get_operations() if operation.type == "VarHandleOp"]
-        reads = [tf.raw_ops.ReadVariableOp(resource=h.outputs[0], dtype=h.get_attr("dtype")) for h in handles]
-        # Those of text are the assets' paths.
-        return Served(answers, session.run([read for read in reads if read.dtype != tf.string]))
-
-
-def students_variables(model):
-    """What the students' logits have a gradient by."""
-    with tf.GradientTape() as tape:
-        logits = model(FEATURES)
-        total = tf.add_n([tf.reduce_sum(logits[task]) for task in model.network.students])
-    variables = model.network.trainable_variables
-    gradients = tape.gradient(total, variables)
-    return [variable for variable, gradient in zip(variables, gradients, strict=True) if gradient is not None]
-
-
-@lru_cache
-def bytes_without_teachers(backbone, depth):
-    model, _ = small_model(**sections_of(backbone, depth, "none"))
-    return sum(variable.numpy().nbytes for variable in model.network.variables)
-
-
-def fingerprint(arrays):
-    return sorted((array.shape, array.tobytes()) for array in arrays)
-
-
-@pairs(DEFAULT_EXPORTS)
-def test_the_exported_students_are_the_live_ones_and_nothing_else(cell, tmp_path):
-    exported = export(cell.run, tmp_path / "small")
-    served = load_as_version_1(exported.directory, cell.experiment)
-    live = live_students(cell.model, cell.run)
-    assert served.answers.keys() == live.keys()
-    for task, probabilities in live.items():
-        np.testing.assert_allclose(served.answers[task], probabilities, rtol=0, atol=1e-6)
-        assert len(set(probabilities.tolist())) > 1
-
-    expected = [variable.numpy() for variable in students_variables(cell.model)]
-    assert len(served.variables) == exported.variables == len(expected)
-    assert fingerprint(served.variables) == fingerprint(expected)
-    assert sum(values.nbytes for values in served.variables) == bytes_without_teachers(cell.backbone, cell.depth)
-    if cell.model.network.teachers:
-        assert len(served.variables) < len(cell.model.network.variables)

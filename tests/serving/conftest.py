@@ -1,13 +1,16 @@
 """A tiny exported model with the signatures of a real export, and a local server that answers from it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.serving.server_process import ROWS, Server, end_server, start_server
+from serving.loading import load
+from serving.model_store import ModelStore
+from tests.serving.served_rows import right_answers
+from tests.serving.server_process import Server, end_server, start_server
 
 
 @pytest.fixture(scope="session")
@@ -68,16 +71,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def expected(model: Path) -> dict[str, np.ndarray]:
-    """The answers for ROWS of a version-1 session over the newest version, fed directly."""
-    import tensorflow as tf
-
-    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        loaded = tf.compat.v1.saved_model.load(session, ["serve"], str(model / "12"))
-        signature = loaded.signature_def["serving_default"]
-        fetches = {name: info.name for name, info in signature.outputs.items()}
-        feeds = {signature.inputs[name].name: [row[name] for row in ROWS] for name in signature.inputs}
-        answers: dict[str, np.ndarray] = session.run(fetches, feeds)
-    return answers
+    """The right answers for ROWS of the newest version."""
+    return right_answers(model / "12")
 
 
 @pytest.fixture(scope="session")
@@ -88,3 +83,27 @@ def server(model: Path) -> Iterator[Server]:
     exit_code, _, errors = end_server(running)
     assert exit_code == 0
     assert "Traceback" not in errors
+
+
+@pytest.fixture(scope="session")
+def store(model: Path) -> Iterator[ModelStore]:
+    """A store with the newest version, loaded in this process."""
+    store = ModelStore(model.name)
+    store.add(load(model / "12"))
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Server]]:
+    """Starts servers as `start_server` does; a test that fails leaves none behind."""
+    started: list[Server] = []
+
+    def start_one(model: Path, *options: str) -> Server:
+        started.append(start_server(model, *options))
+        return started[-1]
+
+    yield start_one
+    for server in started:
+        server.process.kill()
+        server.process.wait()

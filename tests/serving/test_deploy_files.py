@@ -1,4 +1,4 @@
-"""The deployment files say what TF Serving understands.
+"""The configuration files of TF Serving, and the compose file that mounts them.
 
 tensorflow-serving-api ships the class of models.config, but neither BatchingParameters (session_bundle_config.proto) nor
 MonitoringConfig (monitoring_config.proto). Those two are built here from TF Serving's documented fields: that catches a
@@ -8,19 +8,17 @@ misspelt field, a wrong type and bad syntax, but not a field that a later TF Ser
 import re
 import subprocess
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+import check_jsonschema  # type: ignore[import-untyped]
 import pytest
-import yaml
+from click.testing import CliRunner
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
-from pydantic import BaseModel, ConfigDict
-from tensorflow_serving.config import model_server_config_pb2
 
-import serving
 from serving.client import BATCH_SIZE
+from tests.serving.deploy_files import DEPLOY, container, load, parse_models, read, versions_of
 from tests.serving.server_process import Server
 
-DEPLOY = Path(serving.__file__).parent / "deploy"
 WRAPPED = ".google.protobuf.Int64Value"
 FIELDS: dict[str, list[tuple[str, int, str]]] = {
     "BatchingParameters": [
@@ -54,64 +52,38 @@ def documented() -> dict[str, Any]:
     return message_factory.GetMessageClassesForFiles([file.name], pool)
 
 
-class Healthcheck(BaseModel):
-    """How compose finds out whether a service is well."""
-
-    model_config = ConfigDict(extra="forbid")
-    test: list[str]
-    interval: str
-    timeout: str
-    retries: int
-    start_period: str
-
-
-class Service(BaseModel):
-    """A container of compose."""
-
-    model_config = ConfigDict(extra="forbid")
-    image: str
-    command: list[str]
-    ports: list[str]
-    volumes: list[str]
-    healthcheck: Healthcheck
-    stop_grace_period: str
-    restart: Literal["no", "always", "on-failure", "unless-stopped"]
-    cpus: float
-    mem_limit: str
-
-
-class Compose(BaseModel):
-    """A compose file of a single service."""
-
-    model_config = ConfigDict(extra="forbid")
-    services: dict[Literal["tf-serving"], Service]
-
-    @property
-    def server(self) -> Service:
-        return self.services["tf-serving"]
-
-
 @pytest.fixture(scope="module")
-def compose() -> Compose:
-    return Compose.model_validate(yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8")))
+def compose() -> dict[str, Any]:
+    """The one service of compose."""
+    (service,) = load("compose.yaml")["services"].values()
+    return dict(service)
 
 
 def parsed(name: str, kind: Any) -> Any:
-    return text_format.Parse((DEPLOY / name).read_text(encoding="utf-8"), kind())
+    return text_format.Parse(read(name), kind())
+
+
+def violations(file: Path) -> str:
+    """What compose's own schema has against a file; nothing when all is well."""
+    result = CliRunner().invoke(check_jsonschema.main, ["--builtin-schema", "vendor.compose-spec", str(file)])
+    return "" if result.exit_code == 0 else result.output
 
 
 def test_models() -> None:
-    (config,) = parsed("models.config", model_server_config_pb2.ModelServerConfig).model_config_list.config
+    config = parse_models(read("models.config"))
     assert config.base_path == f"/models/{config.name}"
     assert config.model_platform == "tensorflow"
-    assert config.model_version_policy.WhichOneof("policy_choice") == "latest"
-    assert config.model_version_policy.latest.num_versions == 1
+    assert versions_of(config) == {1}
+    assert dict(config.version_labels) == {"stable": 1, "canary": 1}
+    # With it the stock server does not start.
+    assert not config.HasField("logging_config")
 
 
-def test_batching(documented: dict[str, Any], compose: Compose) -> None:
+def test_batching(documented: dict[str, Any], compose: dict[str, Any]) -> None:
     batching = parsed("batching.config", documented["tensorflow.serving.BatchingParameters"])
     assert batching.max_batch_size.value >= BATCH_SIZE
-    assert batching.num_batch_threads.value == compose.server.cpus
+    assert batching.num_batch_threads.value == compose["cpus"]
+    assert f"--tensorflow_session_parallelism={compose['cpus']}" in compose["command"]
     assert batching.max_enqueued_batches.value >= batching.num_batch_threads.value
     assert batching.pad_variable_length_inputs
     assert 0 < batching.batch_timeout_micros.value <= 10_000
@@ -126,26 +98,44 @@ def test_monitoring(documented: dict[str, Any]) -> None:
 def test_a_misspelt_field_is_found(documented: dict[str, Any]) -> None:
     with pytest.raises(text_format.ParseError, match="max_batchsize"):
         text_format.Parse("max_batchsize { value: 1 }", documented["tensorflow.serving.BatchingParameters"]())
+    with pytest.raises(text_format.ParseError, match="version_label"):
+        parse_models(read("models.config").replace("version_labels", "version_label"))
 
 
-def test_compose_mounts_every_file_that_it_names(compose: Compose) -> None:
-    server = compose.server
-    mounted = {target: source for source, target, _ in (volume.rsplit(":", 2) for volume in server.volumes)}
-    named = [value for _, _, value in (flag.partition("=") for flag in server.command) if value.startswith("/")]
-    assert len(named) == 3
+def test_compose_follows_its_schema(tmp_path: Path) -> None:
+    assert violations(DEPLOY / "compose.yaml") == ""
+    misspelt = tmp_path / "compose.yaml"
+    misspelt.write_text(read("compose.yaml").replace("stop_grace_period", "stop_grace_periods"), encoding="utf-8")
+    assert "stop_grace_periods" in violations(misspelt)
+
+
+def test_compose_mounts_every_file_that_it_names(compose: dict[str, Any]) -> None:
+    mounted = {target: source for source, target, _ in (volume.rsplit(":", 2) for volume in compose["volumes"])}
+    named = [Path(value) for _, _, value in (flag.partition("=") for flag in compose["command"]) if value.startswith("/")]
+    assert {path.name for path in named} == {"models.config", "batching.config", "monitoring.config"}
     for path in named:
-        assert (DEPLOY / mounted[path]).is_file()
+        assert (DEPLOY / mounted[str(path.parent)] / path.name).is_file()
     assert "/models" in mounted
-    assert all(volume.endswith(":ro") for volume in server.volumes)
-    assert all(port.startswith("127.0.0.1:") for port in server.ports)
-    assert re.fullmatch(r"tensorflow/serving:\$\{TF_SERVING_VERSION:-\S+\}", server.image)
+    assert all(volume.endswith(":ro") for volume in compose["volumes"])
+    assert all(port.startswith("127.0.0.1:") for port in compose["ports"])
+    assert re.fullmatch(r"tensorflow/serving:\$\{TF_SERVING_VERSION:-\S+\}", compose["image"])
 
 
-@pytest.mark.parametrize(("asked", "exit_code"), [("ranker", 0), ("other", 1)])
-def test_the_health_check_asks_for_the_models_status(compose: Compose, server: Server, asked: str, exit_code: int) -> None:
-    kind, *command = compose.server.healthcheck.test
+def test_compose_and_kubernetes_give_the_same_arguments(compose: dict[str, Any]) -> None:
+    assert compose["command"] == container()["args"]
+    assert "--model_config_file_poll_wait_seconds=30" in compose["command"]
+    assert "--allow_version_labels_for_unavailable_models=true" in compose["command"]
+
+
+@pytest.mark.parametrize(("asked", "exit_code"), [("ranker/versions/12", 0), ("ranker/versions/99", 1), ("other", 1)])
+def test_the_health_check_wants_a_version_that_answers(
+    compose: dict[str, Any], server: Server, asked: str, exit_code: int
+) -> None:
+    kind, *command = compose["healthcheck"]["test"]
     assert kind == "CMD"
-    (config,) = parsed("models.config", model_server_config_pb2.ModelServerConfig).model_config_list.config
-    assert f"/v1/models/{config.name} " in command[-1]
-    command[-1] = command[-1].replace("8501", server.rest_address.split(":")[1]).replace("/ranker ", f"/{asked} ")
+    path = f"/v1/models/{parse_models(read('models.config')).name}/labels/stable/metadata "
+    assert command[-1].count(path) == 1
+    # The local server has no labels.
+    command[-1] = command[-1].replace("8501", server.rest_address.split(":")[1])
+    command[-1] = command[-1].replace(path, f"/v1/models/{asked}/metadata ")
     assert subprocess.run(command, timeout=10, check=False).returncode == exit_code

@@ -139,7 +139,6 @@ def a_label(request: predict_pb2.PredictRequest) -> None:
     [
         (other_model, "Servable not found for request: Latest(other); this server serves 'ranker' version 12"),
         (other_version, "Servable not found for request: Specific(ranker, 3)"),
-        (a_label, "label: canary"),
     ],
 )
 def test_predict_of_what_is_not_served(
@@ -158,10 +157,6 @@ def unknown_input(request: predict_pb2.PredictRequest) -> None:
 
 def missing_input(request: predict_pb2.PredictRequest) -> None:
     del request.inputs["duration"]
-
-
-def unknown_signature(request: predict_pb2.PredictRequest) -> None:
-    request.model_spec.signature_name = "classify"
 
 
 def unknown_output(request: predict_pb2.PredictRequest) -> None:
@@ -191,11 +186,11 @@ def no_example(request: predict_pb2.PredictRequest) -> None:
     [
         (unknown_input, "unknown input 'colour' for signature 'serving_default'; expected 'author', 'duration'"),
         (missing_input, "missing input 'duration' for signature 'serving_default'"),
-        (unknown_signature, "unknown signature 'classify'; the model has predict_examples, serving_default"),
+        (a_label, "Unrecognized servable version label: canary"),
         (unknown_output, "unknown output 'share'"),
-        (no_dtype, "input 'duration' is no valid tensor"),
-        (huge_shape, "input 'duration' must have a shape of at most"),
-        (negative_shape, "input 'duration' must have a shape of at most"),
+        (no_dtype, "'duration' of signature 'serving_default' must be DT_FLOAT [batch]; received DT_INVALID [4]"),
+        (huge_shape, "a request may have at most 4194304 values; input 'duration' has the shape [1099511627776]"),
+        (negative_shape, "input 'duration' must have a shape of known sizes; received [-1]"),
         (no_example, "Could not parse example input"),
     ],
 )
@@ -205,6 +200,13 @@ def test_an_invalid_request(channel: grpc.Channel, change: Callable[[predict_pb2
     code, received = refusal(lambda: answers(channel, request))
     assert code == grpc.StatusCode.INVALID_ARGUMENT
     assert told in received
+
+
+def test_an_unknown_signature(channel: grpc.Channel) -> None:
+    request = predict_request()
+    request.model_spec.signature_name = "classify"
+    told = "unknown signature 'classify'; the model has predict_examples, serving_default"
+    assert refusal(lambda: answers(channel, request)) == (grpc.StatusCode.FAILED_PRECONDITION, told)
 
 
 @pytest.mark.parametrize(

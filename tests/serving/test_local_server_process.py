@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from serving.client import Client, PredictionError
+from serving.loading import load
 from serving.local_server import main
-from serving.servable import Servable
 from tests.serving.server_process import ROOT, ROWS, Server, end_server, start_server
 from tf_crossdistil.errors import CrossDistilError
 
@@ -57,6 +57,19 @@ def test_a_signal_lets_a_request_in_flight_be_answered(model: Path) -> None:
         assert len(json.load(answer)["predictions"]) == len(ROWS)
     assert server.process.communicate(timeout=20) == ("", "")
     assert server.process.returncode == 0
+
+
+@pytest.mark.slow
+def test_a_signal_ends_the_server_in_bounded_time_with_a_stuck_client(model: Path) -> None:
+    server = start_server(model)
+    host, port = server.rest_address.split(":")
+    with socket.create_connection((host, int(port))) as stuck, socket.create_connection((host, int(port))) as idle:
+        stuck.sendall(b"POST /v1/models/ranker:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+        idle.sendall(b"POST")
+        time.sleep(0.5)
+        start = time.monotonic()
+        assert end_server(server) == (0, "", "")
+        assert time.monotonic() - start < 15
 
 
 def wait_until_refused(host: str, port: int) -> None:
@@ -131,4 +144,4 @@ def test_a_broken_saved_model(tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
     (tmp_path / "1/saved_model.pb").write_bytes(b"no model")
     with pytest.raises(CrossDistilError, match="1 cannot be loaded: "):
-        Servable(tmp_path / "1")
+        load(tmp_path / "1")

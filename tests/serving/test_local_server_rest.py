@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from serving.loading import load
 from serving.model_store import ModelStore
 from serving.rest_service import RestService
 from serving.rest_tensors import encode_outputs, parse_body
+from serving.workers import Workers
 from tests.serving.server_process import COLUMNS, ROWS, Server
 
 
@@ -102,7 +104,7 @@ def test_predict_of_what_is_not_served(server: Server, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/versions/x"), ("POST", ":classify"), ("DELETE", ""), ("POST", "/metadata")]
+    ("method", "path"), [("GET", "/versions/x"), ("POST", ":explain"), ("DELETE", ""), ("POST", "/metadata")]
 )
 def test_paths_that_the_api_does_not_have(server: Server, method: str, path: str) -> None:
     response = httpx.request(method, server.rest + path)
@@ -165,8 +167,10 @@ def test_answers_do_not_wait_for_acknowledgements(server: Server) -> None:
 
 
 def test_a_request_that_is_too_large(model: Path) -> None:
-    store = ModelStore(model / "12")
-    transport = httpx.ASGITransport(RestService(store, max_body=100).application())
+    store = ModelStore("ranker")
+    store.add(load(model / "12"))
+    workers = Workers()
+    transport = httpx.ASGITransport(RestService(store, workers, max_body=100))
 
     async def ask(author: str) -> httpx.Response:
         async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
@@ -176,4 +180,5 @@ def test_a_request_that_is_too_large(model: Path) -> None:
     response = asyncio.run(ask("a" * 100))
     assert response.status_code == 413
     assert error_of(response) == "the request has more than 100 bytes, which is the limit; send fewer rows at a time"
+    workers.close()
     store.close()

@@ -6,11 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow
+import pyarrow.csv
 import pyarrow.parquet
 import pytest
+from typer.testing import CliRunner
 
-from serving.requests import predict_file, read_rows
+from serving.client import BATCH_SIZE, PredictionError
+from serving.request_files import read_rows
+from serving.requests import predict_file
+from tests.serving.hostile_servers import RIGHT, scripted_grpc
 from tests.serving.server_process import ROWS, Server
+from tf_crossdistil.cli.app import app
 from tf_crossdistil.errors import CrossDistilError, UsageError
 
 CSV = "author,duration,note\nann,1.5,\nbob,0,x\nnobody,-3.25,007\n,0.1,\n"
@@ -33,7 +39,10 @@ def test_delimited_values_are_text(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz"])
 def test_json_lines(tmp_path: Path, name: str) -> None:
-    assert read_rows(write(tmp_path / name, '{"a": 1, "b": "x"}\n\n{"a": null}\n')) == [{"a": 1, "b": "x"}, {"a": None}]
+    assert read_rows(write(tmp_path / name, '{"a": 1, "b": "x"}\n\n{"a": null}\n')) == [
+        {"a": 1, "b": "x"},
+        {"a": None, "b": None},
+    ]
 
 
 def test_parquet(tmp_path: Path) -> None:
@@ -105,6 +114,54 @@ def test_predictions_in_the_order_of_the_file(
     assert capsys.readouterr().err == "note: ignoring columns that the model 'ranker' does not take: note\n"
 
 
+def test_a_feature_that_the_file_lacks(tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    lacking = write(tmp_path / "lacking.csv", "author\nann\nbob\n")
+    empty = write(tmp_path / "empty.csv", "author,duration\nann,\nbob, \n")
+    answers = list(predict_file(server.grpc, "ranker", lacking))
+    note = f"note: rows 1 to 2 of {lacking} have no duration, which the model 'ranker' takes: missing values\n"
+    assert capsys.readouterr().err == note
+    assert answers == list(predict_file(server.grpc, "ranker", empty))
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv", "rows.parquet"])
+def test_large_files_are_read_as_their_answers_are_taken(tmp_path: Path, name: str) -> None:
+    """After the first answer of a long file only its first block has been read and asked."""
+    count = 60_000
+    numbers = pyarrow.table({"x": pyarrow.array(range(count), pyarrow.float32()), "note": ["some text of a row"] * count})
+    if name == "rows.jsonl":
+        write(tmp_path / name, "".join(f'{{"x": {number}}}\n' for number in range(count)))
+    elif name == "rows.csv":
+        pyarrow.csv.write_csv(numbers, tmp_path / name)
+    else:
+        pyarrow.parquet.write_table(numbers, tmp_path / name, row_group_size=10_000)
+    with scripted_grpc(RIGHT) as scripted:
+        answers = predict_file(scripted.address, "ranker", tmp_path / name)
+        assert next(answers) == {"task": 0.0}
+        assert len(scripted.predicts) <= 45_000 / BATCH_SIZE
+        assert [answer["task"] for answer in answers] == list(range(1, count))
+
+
+def test_the_version_that_is_asked(tmp_path: Path, server: Server) -> None:
+    path = write(tmp_path / "rows.csv", CSV)
+    assert list(predict_file(server.grpc, "ranker", path, version=12)) == list(predict_file(server.grpc, "ranker", path))
+    with pytest.raises(PredictionError, match="version 99"):
+        list(predict_file(server.grpc, "ranker", path, version=99))
+    with pytest.raises(UsageError, match="not both"):
+        list(predict_file(server.grpc, "ranker", path, version=1, label="stable"))
+
+
+def test_the_command(tmp_path: Path, server: Server, expected: dict[str, np.ndarray]) -> None:
+    path = write(tmp_path / "rows.csv", CSV)
+    command = ["predict", "--server", server.grpc, "--model", "ranker", "--input", str(path), "--timeout", "20"]
+    result = CliRunner().invoke(app, [*command, "--version", "12"])
+    assert result.exit_code == 0
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["like"] for line in lines] == pytest.approx(expected["like"].tolist(), abs=1e-6)
+    refused = CliRunner().invoke(app, [*command, "--version", "12", "--label", "stable"])
+    assert isinstance(refused.exception, UsageError)
+
+
 def test_a_parquet_file_whose_text_column_holds_numbers(tmp_path: Path, server: Server) -> None:
     stored, text = tmp_path / "stored.parquet", tmp_path / "text.csv"
     authors = pyarrow.array([0.7, 3.0, None])
@@ -121,9 +178,16 @@ def test_a_parquet_file_whose_text_column_holds_numbers(tmp_path: Path, server: 
             "author,duration\na,inf\n",
             "'duration' must be a number within float32's range (at most 3.4e38); row 1 has",
         ),
-        ("rows.csv", "author,length\na,1\n", "has no column 'duration', which the model 'ranker' takes; it has author, length"),
+        (
+            "rows.csv",
+            "writer,length\na,1\n",
+            "has none of the features that the model 'ranker' takes: author, duration; it has wr",
+        ),
         ("rows.csv", "author,duration\na,1\nb,x\n", "'duration' must be a number; row 2 has 'x'"),
-        ("rows.jsonl", '{"author": "a", "duration": 1}\n{"author": "b"}\n', "row 2 lacks the feature 'duration'"),
+        ("rows.jsonl", '{"author": "a", "duration": 1}\n{"author": "b", "duration": [1]}\n', "row 2 has [1]"),
+        ("rows.jsonl", '{"author": "a"}\n' * 9000 + '{"author": ["b"]}', "row 9001 has ['b']"),
+        ("rows.csv", "author,duration\n" + f"{'a' * 100},1\n" * 12_000 + "b,1e39\n", "row 12001 has 1e+39"),
+        ("rows.csv", "author,duration\n" + f"{'a' * 100},1\n" * 12_000 + "b,x\n", "row 12001 has 'x'"),
     ],
 )
 def test_rows_that_do_not_fit_the_model(tmp_path: Path, server: Server, name: str, text: str, told: str) -> None:

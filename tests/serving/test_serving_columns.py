@@ -34,11 +34,13 @@ COLUMNS = st.one_of(
 
 
 def texts(values: list[Any]) -> list[str]:
-    return to_columns({"author": values}, {"author": ModelInput("DT_STRING")})["author"].tolist()
+    model_input = ModelInput("DT_STRING")
+    return to_tensor(to_columns({"author": values}, {"author": model_input})["author"], model_input).tolist()
 
 
 def numbers(values: list[Any]) -> list[float]:
-    return to_columns({"duration": values}, {"duration": ModelInput("DT_FLOAT")})["duration"].tolist()
+    model_input = ModelInput("DT_FLOAT")
+    return to_tensor(to_columns({"duration": values}, {"duration": model_input})["duration"], model_input).tolist()
 
 
 @given(COLUMNS)
@@ -136,7 +138,7 @@ def test_no_rows_of_lists() -> None:
             "'tags_weights' must have one weight a value of 'tags', or none at all; row 2 has 2 weights and 1 values",
         ),
         ({"tags": ["a", "b"], "tags_weights": [1, -0.5]}, "'tags_weights' must not be negative; row 2 has -0.5"),
-        ({"tags_weights": [1]}, "row 2 lacks the feature 'tags'"),
+        ({"tags_weights": [1]}, "'tags_weights' must have one weight a value of 'tags', .*; row 2 has 1 weights and 0 values"),
     ],
 )
 def test_what_is_no_list(row: dict[str, Any], told: str) -> None:

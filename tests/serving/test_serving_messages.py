@@ -3,20 +3,21 @@
 from typing import Any
 
 import pytest
-from google.protobuf import any_pb2
+from google.protobuf import any_pb2, wrappers_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, model_pb2, predict_pb2
 
 from serving import messages
-from serving.grpc_transport import DTYPES
+from serving.grpc_codec import DTYPES
 
 OFFICIAL: dict[str, Any] = {
     "Any": any_pb2.Any,
     "Dim": tensor_shape_pb2.TensorShapeProto.Dim,
     "GetModelMetadataRequest": get_model_metadata_pb2.GetModelMetadataRequest,
     "GetModelMetadataResponse": get_model_metadata_pb2.GetModelMetadataResponse,
+    "Int64Value": wrappers_pb2.Int64Value,
     "ModelSpec": model_pb2.ModelSpec,
     "PredictRequest": predict_pb2.PredictRequest,
     "PredictResponse": predict_pb2.PredictResponse,

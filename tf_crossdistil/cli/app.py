@@ -3,7 +3,17 @@
 import typer
 
 from tf_crossdistil import __version__
-from tf_crossdistil.cli import compare_command, data_commands, demo_command, model_commands, serving_commands, tune_command
+from tf_crossdistil.cli import (
+    compare_command,
+    data_commands,
+    demo_command,
+    export_command,
+    load_test_command,
+    model_commands,
+    serving_commands,
+    skew_command,
+    tune_command,
+)
 
 app = typer.Typer(
     help="CrossDistil multi-task ranking: from raw logs to a served student.",
@@ -12,7 +22,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for module in (demo_command, data_commands, model_commands, compare_command, tune_command, serving_commands):
+for module in (
+    demo_command,
+    data_commands,
+    model_commands,
+    export_command,
+    compare_command,
+    tune_command,
+    serving_commands,
+    load_test_command,
+    skew_command,
+):
     module.add_to(app)
 
 

@@ -1,4 +1,4 @@
-"""Commands around models: train, evaluate, export."""
+"""Commands around models: train, evaluate."""
 
 import json
 from pathlib import Path
@@ -64,7 +64,7 @@ def evaluate(
         ),
     ] = None,
 ) -> None:
-    """Measure the best epoch of a run on a whole split.
+    """Measure the best epoch of a run on a whole split. The run keeps what was measured, for the model card of `export`.
 
     Example: `crossdistil evaluate --run runs/1 --data data --split test --json metrics.json --bootstrap 200`
     """
@@ -94,28 +94,7 @@ def evaluate(
             raise CrossDistilError(f"cannot write {json_file}: {error.strerror}; give another --json") from error
 
 
-def export(
-    run: Annotated[Path, typer.Option(metavar="DIR", help="The --run of `crossdistil train`.")],
-    to: Annotated[Path, typer.Option(metavar="DIR/NAME", help="The model's folder; NAME is what clients ask for.")],
-    version: Annotated[int | None, typer.Option(min=1, help="Default: one more than the newest there.")] = None,
-) -> None:
-    """Write the students of a run's best epoch as a SavedModel for TF Serving.
-
-    Example: `crossdistil export --run runs/1 --to models/kuairand`
-    """
-    load_tensorflow()
-    from tf_crossdistil.export.served_model import export as export_run
-    from tf_crossdistil.models.run import Run
-
-    console = Console(stderr=True)
-    with console.status("exporting"):
-        exported = export_run(Run.open(run), to, version)
-    console.print(
-        f"exported {exported.variables} variables, {exported.bytes:,} bytes, to {exported.directory}", highlight=False
-    )
-
-
 def add_to(app: typer.Typer) -> None:
     """Registers the commands."""
-    for command in (train, evaluate, export):
+    for command in (train, evaluate):
         app.command()(command)

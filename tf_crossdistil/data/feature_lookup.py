@@ -22,20 +22,34 @@ class VocabularyTable(tf.Module):
 
     def __init__(self, file: Path, oov_buckets: int):
         super().__init__()
-        initializer = tf.lookup.TextFileInitializer(
-            str(file),
-            key_dtype=tf.string,
-            key_index=tf.lookup.TextFileIndex.WHOLE_LINE,
-            value_dtype=tf.int64,
-            value_index=tf.lookup.TextFileIndex.LINE_NUMBER,
-        )
+        with file.open("rb") as lines:
+            self._first_oov = 1 + sum(1 for _ in lines)
+        self._oov_buckets = oov_buckets
         # TensorFlow refuses a table from an empty file; without one, every value is out of vocabulary.
-        self.table = tf.lookup.StaticVocabularyTable(initializer if file.stat().st_size else None, oov_buckets)
+        self.table = tf.lookup.StaticHashTable(_line_numbers(file), self._first_oov) if file.stat().st_size else None
 
     def __call__(self, values: tf.Tensor) -> tf.Tensor:
         """Ids of raw text."""
         text = tf.strings.strip(values)
-        return tf.where(text == "", tf.zeros_like(text, tf.int64), self.table.lookup(text) + 1)
+        unknown = tf.constant(self._first_oov, tf.int64)
+        ids = tf.fill(tf.shape(text), unknown) if self.table is None else self.table.lookup(text)
+        # One bucket needs no hash.
+        if self._oov_buckets > 1:
+            buckets = self._first_oov + tf.strings.to_hash_bucket_fast(text, self._oov_buckets)
+            ids = tf.where(ids < self._first_oov, ids, buckets)
+        return tf.where(text == "", tf.zeros_like(ids), ids)
+
+
+def _line_numbers(file: Path) -> tf.lookup.TextFileInitializer:
+    """Whole lines to their numbers, from 1."""
+    return tf.lookup.TextFileInitializer(
+        str(file),
+        key_dtype=tf.string,
+        key_index=tf.lookup.TextFileIndex.WHOLE_LINE,
+        value_dtype=tf.int64,
+        value_index=tf.lookup.TextFileIndex.LINE_NUMBER,
+        value_index_offset=1,
+    )
 
 
 class FeatureLookup(tf.Module):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from tf_crossdistil.evaluation.record import Evaluation, keep_evaluation, means_by_task
 from tf_crossdistil.evaluation.results import MethodResult
 from tf_crossdistil.metrics.summary import summarize
 from tf_crossdistil.models.predict import SplitPredictor
@@ -10,7 +11,7 @@ from tf_crossdistil.schema import PreparedData, check_same_schema
 
 
 def evaluate(run: Run, data: PreparedData, split: str, progress: Callable[[int], None] = lambda rows: None) -> MethodResult:
-    """The best epoch of a run on a whole split, exactly.
+    """The best epoch of a run on a whole split, exactly; the run keeps what was measured.
 
     Args:
         run: a training run.
@@ -22,5 +23,18 @@ def evaluate(run: Run, data: PreparedData, split: str, progress: Callable[[int],
         CrossDistilError: the data is of another schema, the split is empty, or the run has no finished epoch.
     """
     check_same_schema(run.metadata, data.metadata)
-    predictions = SplitPredictor(run.load_best(), run.experiment)(data, split, progress)
-    return MethodResult(run.experiment.method_name, summarize(run.experiment, predictions, split), predictions, run.history())
+    epoch = run.best_epoch()
+    predictions = SplitPredictor(run.load(epoch), run.experiment)(data, split, progress)
+    summary = summarize(run.experiment, predictions, split)
+    keep_evaluation(
+        run,
+        Evaluation(
+            split=split,
+            data_run=data.metadata.run,
+            epoch=epoch.number,
+            checkpoint=epoch.digest,
+            summary=summary,
+            means=means_by_task(predictions),
+        ),
+    )
+    return MethodResult(run.experiment.method_name, summary, predictions, run.history())

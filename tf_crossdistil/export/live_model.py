@@ -8,16 +8,22 @@ from numpy.typing import NDArray
 
 from tf_crossdistil.data.feature_lookup import FeatureLookup
 from tf_crossdistil.data.raw_features import raw_columns
+from tf_crossdistil.models.crossdistil import CrossDistilModel
 from tf_crossdistil.models.run import Run
 
 
-def live_probabilities(run: Run, rows: list[dict[str, Any]]) -> dict[str, NDArray[np.float32]]:
+def live_probabilities(
+    run: Run, rows: list[dict[str, Any]], model: CrossDistilModel | None = None
+) -> dict[str, NDArray[np.float32]]:
     """Probabilities `[rows]` by task of a run's best epoch, with students and teachers computed together.
 
     Args:
         run: a training run.
-        rows: raw features by name.
+        rows: raw features by name, every one of them.
+        model: that of the best epoch, if it is loaded already.
     """
-    raw = raw_columns(run.experiment, rows)
-    logits = run.load_best()(FeatureLookup(run.experiment, run.vocabularies)(raw), training=False)
-    return {task: tf.sigmoid(logits[task]).numpy() for task in run.experiment.task_names}
+    # A GPU may round products to fewer bits than what is served does.
+    with tf.device("/CPU:0"):
+        model = run.load_best() if model is None else model
+        logits = model(FeatureLookup(run.experiment, run.vocabularies)(raw_columns(run.experiment, rows)), training=False)
+        return {task: tf.sigmoid(logits[task]).numpy() for task in run.experiment.task_names}

@@ -5,9 +5,11 @@ RUN/data/                 metadata, vocabularies and sample rows of the data it 
 RUN/warm_start.json       which former run it started from, where there is one
 RUN/history.json          one entry an epoch
 RUN/checkpoints/          `last` to resume from, `best` to evaluate and export
+RUN/evaluation/           what was measured of the best epoch, a file a split
 RUN/tensorboard/          the same numbers, and those within epochs, for TensorBoard
 """
 
+import hashlib
 import json
 import shutil
 from contextlib import suppress
@@ -33,6 +35,15 @@ _CONFIG = "config.yaml"
 # Written first and renamed last: a directory that holds it was left by a process that died while it created the run.
 _CONFIG_ASIDE = "config.yaml.partial"
 _WARM_START = "warm_start.json"
+
+
+@dataclass(frozen=True)
+class BestEpoch:
+    """The best epoch of a run: its number from 1, its checkpoint, and a digest that no other weights have."""
+
+    number: int
+    checkpoint: Path
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -188,17 +199,39 @@ class Run:
         except OSError as error:
             raise CrossDistilError(f"cannot write {path}: {error.strerror}; make room, then go on with --resume") from error
 
-    def best_checkpoint(self) -> Path:
-        """The checkpoint of the best epoch.
+    def best_epoch(self) -> BestEpoch:
+        """The best epoch so far.
 
         Raises:
-            CrossDistilError: no epoch has ended yet.
+            CrossDistilError: no epoch has ended yet, or its checkpoint cannot be read.
         """
         found = find_checkpoints(self.checkpoints / "best")
         if not found:
             raise CrossDistilError(f"{self.directory} has no finished epoch yet; go on with `crossdistil train --resume`")
         # A training that died while it replaced the best may have left two.
-        return found[max(found)]
+        position = max(found)
+        index = found[position].with_suffix(".index")
+        try:
+            # It holds a checksum of every tensor.
+            digest = hashlib.sha256(index.read_bytes()).hexdigest()[:16]
+        except OSError as error:
+            raise CrossDistilError(f"cannot read {index}: {error.strerror}") from error
+        return BestEpoch(position.epochs, found[position], digest)
+
+    def best_checkpoint(self) -> Path:
+        """The checkpoint of `best_epoch`."""
+        return self.best_epoch().checkpoint
+
+    def load(self, epoch: BestEpoch) -> CrossDistilModel:
+        """The model with the weights of an epoch.
+
+        Raises:
+            CrossDistilError: the checkpoint is damaged.
+        """
+        build(model := CrossDistilModel(self.experiment, self.metadata), self.experiment)
+        mending = "train again with `crossdistil train --resume`, which mends it where it can, or in another --run"
+        restore(weights_checkpoint(model), epoch.checkpoint, mending)
+        return model
 
     def load_best(self) -> CrossDistilModel:
         """The model with the weights of its best epoch.
@@ -206,12 +239,7 @@ class Run:
         Raises:
             CrossDistilError: no epoch has ended yet, or the checkpoint is damaged.
         """
-        checkpoint = self.best_checkpoint()
-        model = CrossDistilModel(self.experiment, self.metadata)
-        build(model, self.experiment)
-        mending = "train again with `crossdistil train --resume`, which mends it where it can, or in another --run"
-        restore(weights_checkpoint(model), checkpoint, mending)
-        return model
+        return self.load(self.best_epoch())
 
 
 def _holds_nothing(directory: Path) -> bool:

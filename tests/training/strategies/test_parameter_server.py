@@ -10,7 +10,7 @@ from tests.training.strategies.local_cluster import LocalCluster, train_alone, w
 from tf_crossdistil.config_file import load_config
 from tf_crossdistil.demo import CONFIG
 from tf_crossdistil.evaluation.evaluate import evaluate
-from tf_crossdistil.export.served_model import export
+from tf_crossdistil.export.publish import export
 from tf_crossdistil.models.run import Run
 
 pytestmark = pytest.mark.slow

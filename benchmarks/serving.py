@@ -1,0 +1,143 @@
+"""How fast exported models answer, beside the model that was trained and beside what people would export instead.
+
+python -m benchmarks.serving --only latency --json serving.json
+
+`latency`: the exported students against everything that training has, students, teachers and optimizers, in a SavedModel with
+the same look-ups, and against DeepCTR's plain PLE, saved as its documentation saves models: the same features, vocabularies of
+500,000 entries in all, embeddings of 16, experts, towers. DeepCTR takes ids; `export` takes raw texts and finds their ids
+itself, which `ids`, the same students given ids, does not. Each model is in a version-1 session with one thread, in a process
+of its own that is pinned to one core; the processes answer by turns, the same rows in batches of 1, 64 and 512.
+
+`large`: the export of a run with 5,000,000 vocabulary entries, with all its checks, its load right after by the version-1
+loader, while the files are in the system's cache, and what look-ups add to a batch of 64, `lookup_overhead_64`.
+
+A `latency_over` is the median over the rounds of the quotient of each round's medians. Weights are untrained.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.environments import NotInstalledError, environment_python, make_environment
+from benchmarks.goals import GOALS
+from benchmarks.preprocess import run
+from benchmarks.serving_turns import Served, Turns, take_turns
+
+BATCHES = (1, 64, 512)
+PEER = "deepctr"
+# DeepCTR fails with any other.
+KERAS_2 = ("env", "TF_USE_LEGACY_KERAS=1")
+
+
+def measure_latency(arguments: argparse.Namespace, folder: Path) -> dict[str, float]:
+    """Latency and size of everybody."""
+    _make_models(folder, arguments.entries, "export", "ids", "training_model")
+    models = {kind: _served(folder, kind) for kind in ("export", "ids", "training_model")}
+    python = environment_python(PEER) if arguments.no_install else _installed()
+    if python is not None:
+        command = [*KERAS_2, str(python), "-m", "benchmarks.serving_peers.deepctr_ple"]
+        run([*command, str(folder / "job.json"), str(folder / PEER / "1")], os.sched_getaffinity(0))
+        models[PEER] = Served(folder / PEER / "1", folder / "ids.npz", python)
+    turns = take_turns(models, BATCHES, arguments.rounds, arguments.calls)
+    sizes = {name: served.bytes for name, served in models.items()}
+    others = [name for name in ("training_model", PEER) if name in models]
+    result = {
+        f"latency_over_{other}_{batch}": turns["export"].latency[batch].over(turns[other].latency[batch])
+        for other in others
+        for batch in BATCHES
+    }
+    result |= {f"size_over_{other}": sizes["export"] / sizes[other] for other in others}
+    if python is not None:
+        for batch in BATCHES:
+            result[f"latency_ids_over_{PEER}_{batch}"] = turns["ids"].latency[batch].over(turns[PEER].latency[batch])
+    result |= _milliseconds(turns, BATCHES)
+    return result | {f"megabytes_{name}": size / 1e6 for name, size in sizes.items()}
+
+
+def measure_large(arguments: argparse.Namespace, folder: Path) -> dict[str, float]:
+    """Export, load and look-ups of large vocabularies."""
+    seconds = _make_models(folder, arguments.large_entries, "export", "ids")
+    models = {kind: _served(folder, kind) for kind in ("export", "ids")}
+    batch = 64
+    turns = take_turns(models, [batch], arguments.rounds, arguments.calls)
+    return {
+        "export_seconds_5m": seconds["export"],
+        "load_seconds_5m": turns["export"].load_seconds,
+        f"lookup_overhead_{batch}": turns["export"].latency[batch].over(turns["ids"].latency[batch]),
+        "load_seconds_5m_ids": turns["ids"].load_seconds,
+        "megabytes_5m": models["export"].bytes / 1e6,
+        **{f"{key}_5m": value for key, value in _milliseconds(turns, [batch]).items()},
+    }
+
+
+def _make_models(folder: Path, entries: int, *kinds: str) -> dict[str, float]:
+    """Writes SavedModels by a process of its own, and gives the seconds that each took."""
+    command = [sys.executable, "-m", "benchmarks.serving_models", str(folder), str(entries), *kinds]
+    return json.loads(run(command, {min(os.sched_getaffinity(0))}).output.splitlines()[-1])
+
+
+def _served(folder: Path, kind: str) -> Served:
+    return Served(folder / kind / "1", folder / ("ids.npz" if kind == "ids" else "raw.npz"))
+
+
+def _installed() -> Path | None:
+    """The interpreter of the peer, which is left out where it cannot be had."""
+    try:
+        return make_environment(PEER)
+    except NotInstalledError as error:
+        Console(stderr=True).print(f"{error}; it is left out", highlight=False, soft_wrap=True)
+        return None
+
+
+def _milliseconds(turns: dict[str, Turns], batches: Iterable[int]) -> dict[str, float]:
+    result: dict[str, float] = {}
+    for batch in batches:
+        for name, each in turns.items():
+            latency = each.latency[batch]
+            result |= {f"milliseconds_p{percent}_{name}_{batch}": latency.milliseconds(percent) for percent in (50, 99)}
+            result[f"cpu_milliseconds_{name}_{batch}"] = latency.cpu_milliseconds
+    return result
+
+
+PARTS: dict[str, Callable[[argparse.Namespace, Path], dict[str, float]]] = {"latency": measure_latency, "large": measure_large}
+
+
+def show(result: dict[str, float]) -> None:
+    """Prints the table."""
+    table = Table("number", title="serving on one core")
+    table.add_column("measured", justify="right")
+    table.add_column("goal", justify="right")
+    for name, value in result.items():
+        table.add_row(name, f"{value:,.2f}", str(GOALS.get(name, "")))
+    Console().print(table)
+
+
+def main() -> None:
+    """Prints the table, and writes the numbers as JSON on request."""
+    parser = argparse.ArgumentParser(description="Latency and size of exported models, beside DeepCTR's.")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts to run (default all)")
+    parser.add_argument("--rounds", type=int, default=40, help="turns of each model with each batch size (default 40)")
+    parser.add_argument("--calls", type=int, default=50, help="of a turn (default 50)")
+    parser.add_argument("--entries", type=int, default=500_000, help="of all vocabularies for latency (default 500,000)")
+    parser.add_argument("--large-entries", type=int, default=5_000_000, help="those of `large` (default 5,000,000)")
+    parser.add_argument("--no-install", action="store_true", help="leave out DeepCTR where its environment is not there")
+    parser.add_argument("--json", type=Path, help="file for the result")
+    arguments = parser.parse_args()
+    result: dict[str, float] = {}
+    for part in arguments.only:
+        with tempfile.TemporaryDirectory() as folder:
+            result |= PARTS[part](arguments, Path(folder))
+    show(result)
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

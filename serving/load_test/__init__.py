@@ -1,0 +1,1 @@
+"""How much a server bears: closed-loop requests at rising concurrency, their latency, throughput and errors."""

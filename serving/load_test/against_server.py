@@ -1,0 +1,46 @@
+"""A load test from a file of rows to its results."""
+
+import asyncio
+from pathlib import Path
+
+from serving.grpc_codec import GrpcCodec
+from serving.grpc_transport import AsyncGrpcTransport
+from serving.load_test.bodies import encoded_requests
+from serving.load_test.plan import Plan
+from serving.load_test.run import Results, Show, run_levels
+from serving.request_files import Row, read_rows
+from serving.requests import fitting_rows
+from serving.rest_codec import RestCodec
+from serving.rest_transport import AsyncRestTransport
+from serving.transports import AsyncTransport, Codec, Endpoint
+
+
+def load_test(plan: Plan, input_file: Path, show: Show) -> Results:
+    """Asks a server for the predictions of a file's rows at rising concurrency.
+
+    Args:
+        plan: the levels, and how long they take.
+        input_file: a file for `serving.request_files.read_rows`.
+        show: called between levels with those that are measured and what comes next.
+
+    Raises:
+        UsageError: the server is not HOST:PORT, or the file is of an unknown kind.
+        CrossDistilError: the file cannot be read.
+        PredictionError: the rows do not fit the model, or the server cannot be asked what it takes.
+    """
+    rows = read_rows(input_file)
+    return asyncio.run(_load_test(plan, rows, input_file, show))
+
+
+async def _load_test(plan: Plan, rows: list[Row], input_file: Path, show: Show) -> Results:
+    endpoint = Endpoint(plan.server, plan.model, plan.timeout)
+    codec: Codec = RestCodec(endpoint) if plan.rest else GrpcCodec(endpoint)
+    transport: AsyncTransport = AsyncRestTransport(endpoint) if plan.rest else AsyncGrpcTransport(endpoint)
+    try:
+        signature = codec.decode_signature(await transport.metadata())
+        fitting = fitting_rows(rows, signature.inputs, input_file, plan.model)
+        return await run_levels(
+            plan, transport.exchange, encoded_requests(fitting, plan.rows, endpoint, codec, signature), show
+        )
+    finally:
+        await transport.close()

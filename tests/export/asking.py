@@ -1,0 +1,31 @@
+"""Raw rows as the inputs of each signature, and the test split with the live model's answers."""
+
+import numpy as np
+import tensorflow as tf
+
+from tf_crossdistil.data.raw_features import raw_columns
+from tf_crossdistil.export.warm_up import serialize_example
+
+
+def raw_inputs(experiment, rows):
+    """The inputs of `serving_default`."""
+    return {name: values.numpy() for name, values in raw_columns(experiment, rows).items()}
+
+
+def example_inputs(experiment, rows, name="examples"):
+    """The one input of every other signature."""
+    return {name: np.array([serialize_example(experiment, row) for row in rows], object)}
+
+
+def variables_of(model):
+    """Every variable that a loaded version has in its graph, read by none of its names."""
+    handles = [operation for operation in model.session.graph.get_operations() if operation.type == "VarHandleOp"]
+    with model.session.graph.as_default():
+        reads = [tf.raw_ops.ReadVariableOp(resource=each.outputs[0], dtype=each.get_attr("dtype")) for each in handles]
+    # Those of text are the assets' paths.
+    return model.session.run([read for read in reads if read.dtype != tf.string])
+
+
+def fingerprint(arrays):
+    """What two lists of arrays have in common exactly when they hold the same arrays, in any order."""
+    return sorted((array.shape, array.tobytes()) for array in arrays)

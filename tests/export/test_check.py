@@ -1,0 +1,148 @@
+"""A version that answers otherwise than the live model is found, and said where."""
+
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+
+from tests.models.small_model import small_model, small_rows, small_run
+from tf_crossdistil.errors import CrossDistilError, UsageError
+from tf_crossdistil.export import check
+from tf_crossdistil.export.check import check_answers
+from tf_crossdistil.export.live_model import live_probabilities
+from tf_crossdistil.export.score import Score
+from tf_crossdistil.export.served_model import ServedModel
+from tf_crossdistil.export.version_one import VersionOneModel
+
+SCORE = Score("powers", {"finish": 2.0, "like": 0.5})
+
+
+class Written:
+    """A small model with every kind of feature and a score, as a SavedModel, and what the live one says."""
+
+    def __init__(self, folder):
+        self.model, self.experiment = small_model()
+        self.run = small_run(folder, self.model, self.experiment)
+        self.directory = folder / "1"
+        ServedModel(self.model.network, self.experiment, self.run.vocabularies, SCORE).save(self.directory)
+
+    def live(self, rows):
+        return live_probabilities(self.run, rows, self.model)
+
+    def check(self, live=None):
+        return check_answers(self.directory, live or self.live, self.experiment, small_rows(), SCORE)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    return Written(tmp_path_factory.mktemp("written"))
+
+
+@pytest.fixture(scope="module")
+def loaded(written):
+    with VersionOneModel(written.directory) as model:
+        yield model
+
+
+@pytest.fixture
+def answering(monkeypatch, loaded):
+    """Lets the check find a version that is loaded already, with its answers changed."""
+
+    def answering(change=lambda signature, answers: answers):
+        def model(signature, inputs):
+            return change(signature, loaded(signature, inputs))
+
+        monkeypatch.setattr(check, "VersionOneModel", lambda directory: nullcontext(model))
+
+    return answering
+
+
+def test_the_live_model_s_own_export_passes(written):
+    assert 0 <= written.check() <= 1e-6
+
+
+def test_a_row_of_missing_values_is_asked_too(written, answering):
+    seen = []
+    answering()
+
+    def live(rows):
+        seen.extend(rows)
+        return written.live(rows)
+
+    written.check(live)
+    assert seen[:-1] == small_rows()
+    missing = seen[-1]
+    assert {name: missing[name] for name in ("user", "author", "tags", "tags_weights", "friends")} == {
+        "user": "",
+        "author": "",
+        "tags": [],
+        "tags_weights": [],
+        "friends": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("row", "change", "words"),
+    [
+        (2, 3e-6, "for row 3 of the sample, serving_default answers .* for 'like' and the live model "),
+        (0, np.nan, "for row 1 of the sample, serving_default answers .* for 'like' and the live model nan"),
+        (4, -1e-3, "for a row of nothing but missing values, serving_default answers .* for 'like'"),
+    ],
+)
+def test_a_difference_says_task_row_and_signature(written, answering, row, change, words):
+    def live(rows):
+        answers = {task: values.copy() for task, values in written.live(rows).items()}
+        answers["like"][row] += change
+        return answers
+
+    answering()
+    with pytest.raises(CrossDistilError, match=words):
+        written.check(live)
+
+
+@pytest.mark.parametrize(
+    ("signature", "output", "change", "words"),
+    [
+        ("serving_default", "finish", lambda values: values + 1e-5, "serving_default answers .* for 'finish'"),
+        ("serving_default", "score", lambda values: values + 1e-5, "serving_default answers .* for 'score'"),
+        ("predict_examples", "like", lambda values: values * np.inf, "predict_examples answers inf for 'like'"),
+        ("predict_examples", "score", lambda values: values * np.nan, "predict_examples answers nan for 'score'"),
+        ("regress_finish", "outputs", lambda values: values[::-1], "regress_finish answers .* for 'finish'"),
+        ("classify_like", "scores", lambda values: values[:, ::-1], "classify_like answers .* for 'like'"),
+        ("classify_like", "scores", lambda values: values * [2, 1], "classify_like answers .* for 'like'"),
+        ("classify_finish", "classes", lambda values: values[:, ::-1], "classify_finish gives other classes than 0, 1"),
+    ],
+)
+def test_every_signature_and_output_is_looked_at(written, answering, signature, output, change, words):
+    answering(lambda asked, answers: answers | {output: change(answers[output])} if asked == signature else answers)
+    with pytest.raises(CrossDistilError, match=words):
+        written.check()
+
+
+def test_a_signature_that_lacks_an_output_is_found(written, answering):
+    answering(lambda _, answers: {name: values for name, values in answers.items() if name != "like"})
+    with pytest.raises(CrossDistilError, match="serving_default answers finish, score, expected finish, like, score"):
+        written.check()
+
+
+def test_a_version_that_cannot_be_loaded_is_told(written, tmp_path):
+    with pytest.raises(CrossDistilError, match="cannot be loaded and asked as TF Serving does"):
+        check_answers(tmp_path, written.live, written.experiment, small_rows())
+
+
+def test_a_score_is_held_to_its_own_size(written, answering):
+    large = Score("weights", {"finish": 1e6, "like": 1.0})
+
+    def check_score(error):
+        factor = np.float32(1 + error)
+        answering(lambda _, answers: answers | {"score": large(answers) * factor} if "score" in answers else answers)
+        return check_answers(written.directory, written.live, written.experiment, small_rows(), large)
+
+    assert check_score(0.0) <= 1e-6
+    with pytest.raises(CrossDistilError, match="for 'score'"):
+        check_score(1e-5)
+
+
+def test_a_score_that_does_not_suit_the_tasks_is_refused(written):
+    with pytest.raises(UsageError, match="no task 'share'"):
+        ServedModel(written.model.network, written.experiment, written.run.vocabularies, Score("weights", {"share": 1.0}))

@@ -1,0 +1,97 @@
+"""What evaluation measured of a run's best epoch, kept in the run: RUN/evaluation/<split>.json."""
+
+import logging
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from tf_crossdistil.metrics.predictions import Predictions
+from tf_crossdistil.models.run import BestEpoch, Run
+from tf_crossdistil.schema import read_document
+
+logger = logging.getLogger(__name__)
+
+_FOLDER = "evaluation"
+
+
+class Means(BaseModel):
+    """Of one task's labelled rows, weighted as metrics are: the share of positive ones, and the mean probability."""
+
+    model_config = ConfigDict(frozen=True)
+
+    positive_rate: float
+    mean_prediction: float
+
+
+class Evaluation(BaseModel):
+    """One measured split.
+
+    Attributes:
+        split: which one.
+        data_run: the id of the prepared data.
+        epoch: the number of the measured epoch, from 1.
+        checkpoint: the digest of its checkpoint.
+        summary: of `tf_crossdistil.metrics.summary.summarize`.
+        means: by task; without those that no row has a label of.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    split: str
+    data_run: str
+    epoch: int
+    checkpoint: str
+    summary: dict[str, Any]
+    means: dict[str, Means]
+
+    def is_of(self, epoch: BestEpoch) -> bool:
+        """Whether it measured just these weights."""
+        return (self.epoch, self.checkpoint) == (epoch.number, epoch.digest)
+
+
+def means_by_task(predictions: Predictions) -> dict[str, Means]:
+    """Mean label and mean probability of each task's labelled rows; a task without any is left out."""
+    weights = np.ones(len(predictions.labels)) if predictions.weights is None else predictions.weights.astype(np.float64)
+    means = {}
+    for task, labels, students in zip(predictions.tasks, predictions.labels.T, predictions.students.T, strict=True):
+        counted = np.where(np.isnan(labels), 0, weights)
+        if total := counted.sum():
+            means[task] = Means(
+                positive_rate=float(counted @ np.nan_to_num(labels) / total),
+                mean_prediction=float(counted @ students / total),
+            )
+    return means
+
+
+def keep_evaluation(run: Run, evaluation: Evaluation) -> None:
+    """Keeps an evaluation in its run, in the place of the split's former one; says so where that cannot be written."""
+    path = evaluation_file(run, evaluation.split)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(exist_ok=True)
+        aside.write_text(evaluation.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        aside.replace(path)
+    except OSError as error:
+        logger.warning("warning: cannot write %s: %s; a model card of this run will lack these metrics", path, error.strerror)
+    finally:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+
+
+def read_evaluation(run: Run, split: str) -> Evaluation | None:
+    """The newest evaluation of a split; None where there is none.
+
+    Raises:
+        CrossDistilError: its file is damaged.
+    """
+    path = evaluation_file(run, split)
+    return read_document(path, Evaluation) if path.exists() else None
+
+
+def evaluation_file(run: Run, split: str) -> Path:
+    """Where the evaluation of a split is kept."""
+    return run.directory / _FOLDER / f"{split}.json"

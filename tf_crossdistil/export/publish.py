@@ -1,0 +1,156 @@
+"""A run's students published as a version of a served model."""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from tf_crossdistil.errors import CrossDistilError, UsageError
+from tf_crossdistil.evaluation.record import Evaluation, read_evaluation
+from tf_crossdistil.export.check import check_answers
+from tf_crossdistil.export.live_model import live_probabilities
+from tf_crossdistil.export.model_card import JSON_FILE, ModelCard, describe
+from tf_crossdistil.export.model_card_page import PAGE_FILE, page
+from tf_crossdistil.export.score import Score
+from tf_crossdistil.export.served_model import ServedModel
+from tf_crossdistil.export.versions import HIGHEST_VERSION, clear_dead, find_versions, only_publisher, prune, publish, workspace
+from tf_crossdistil.export.warm_up import read_sample, write_warm_up
+from tf_crossdistil.models.run import BestEpoch, Run
+from tf_crossdistil.training.reasons import reason_of
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A published version.
+
+    Attributes:
+        directory: its folder.
+        variables: how many it has.
+        bytes: of all its files.
+        difference: the largest between its answers and the live model's, over the run's sample rows.
+        warnings: a sentence on each thing that its user should know.
+    """
+
+    directory: Path
+    variables: int
+    bytes: int
+    difference: float
+    warnings: list[str]
+
+    @property
+    def card(self) -> Path:
+        """The model card to read."""
+        return self.directory / PAGE_FILE
+
+
+def export(run: Run, target: Path, version: int | None = None, score: Score | None = None, keep: int | None = None) -> Exported:
+    """Writes the students of a run's best epoch as `target/<version>`, which appears whole and checked, or not at all.
+
+    Args:
+        run: a training run.
+        target: the model's folder, `DIR/NAME`; NAME is the name that clients ask for.
+        version: default one more than the newest there, or 1.
+        score: a further output; default none.
+        keep: how many of the newest versions stay, beside this one; default all.
+
+    Raises:
+        UsageError: the version exists already or is no positive 63-bit integer, `keep` is below 1, the score does not suit
+            the tasks, or the target is itself a version.
+        CrossDistilError: the run has no finished epoch, the version's answers are not the live model's, or the target cannot
+            be written.
+    """
+    _check_arguments(target, version, keep)
+    if score is not None:
+        score.check_tasks(run.experiment.task_names)
+    epoch, rows = run.best_epoch(), _sample(run)
+    name = target.absolute().name
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        warnings = clear_dead(target)
+        evaluation = _test_evaluation(run, epoch, warnings)
+        with workspace(target) as aside:
+            ready = aside / "version"
+            model = run.load(epoch)
+            served = ServedModel(model.network, run.experiment, run.vocabularies, score)
+            served.save(ready)
+            write_warm_up(ready, name, run.experiment, rows)
+            difference = check_answers(ready, lambda asked: live_probabilities(run, asked, model), run.experiment, rows, score)
+            directory = None
+            with only_publisher(target):
+                while directory is None:
+                    number = _number(target, version)
+                    _write_card(ready, describe(run, epoch, evaluation, score, rows, ready, name, number))
+                    size = sum(path.stat().st_size for path in ready.rglob("*") if path.is_file())
+                    directory = publish(ready, target, number)
+            if keep is not None:
+                warnings += prune(target, keep, directory, aside)
+    except (OSError, tf.errors.OpError) as error:
+        raise CrossDistilError(
+            f"cannot export to {target}: {_reason(error)}; no version was written; make room, or give another --to"
+        ) from error
+    if number < (newest := max(find_versions(target), default=number)):
+        warnings.append(
+            f"version {number} is not the newest, which is {newest}, and TF Serving serves the newest; name the version in its "
+            "configuration to have this one served"
+        )
+    return Exported(directory, len(served.student_variables), size, difference, warnings)
+
+
+def _check_arguments(target: Path, version: int | None, keep: int | None) -> None:
+    if version is not None and not 1 <= version <= HIGHEST_VERSION:
+        raise UsageError(f"--version must be from 1 to {HIGHEST_VERSION}; received {version}")
+    if keep is not None and keep < 1:
+        raise UsageError(f"--keep must be at least 1; received {keep}")
+    if (target / "saved_model.pb").exists():
+        raise UsageError(f"{target} is itself a version; give the folder above it, and the number by --version")
+    _number(target, version)
+
+
+def _number(target: Path, version: int | None) -> int:
+    """The number that the version gets, as the folder is now."""
+    found = find_versions(target)
+    if version is None:
+        version = max(found, default=0) + 1
+        if version > HIGHEST_VERSION:
+            raise UsageError(f"{target} has a version {HIGHEST_VERSION}, the highest that there is; give a --version")
+    elif version in found:
+        raise UsageError(f"{found[version]} exists already; give another --version, or none for the next one")
+    return version
+
+
+def _sample(run: Run) -> list[dict[str, Any]]:
+    try:
+        return read_sample(run.sample_file)
+    except (OSError, ValueError) as error:
+        raise CrossDistilError(f"cannot read {run.sample_file}: {error}; train again, in another --run") from error
+
+
+def _test_evaluation(run: Run, epoch: BestEpoch, warnings: list[str]) -> Evaluation | None:
+    """The evaluation of the exported weights on the test split; where there is none, a warning that says how to get it."""
+    fault = "the test split was not evaluated"
+    try:
+        evaluation = read_evaluation(run, "test")
+        if evaluation is not None and evaluation.is_of(epoch):
+            return evaluation
+        if evaluation is not None:
+            fault = f"the test split was evaluated before epoch {epoch.number}, which is exported, became the best"
+    except CrossDistilError as error:
+        fault = str(error)
+    warnings.append(
+        f"{fault}, so the model card lacks test metrics: run `crossdistil evaluate --run {shlex.quote(str(run.directory))} "
+        "--data DIR --split test`, then export again"
+    )
+    return None
+
+
+def _write_card(ready: Path, card: ModelCard) -> None:
+    (ready / JSON_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    (ready / PAGE_FILE).write_text(page(card), encoding="utf-8")
+
+
+def _reason(error: OSError | tf.errors.OpError) -> str:
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+    return reason_of(error)
