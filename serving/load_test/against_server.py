@@ -3,16 +3,16 @@
 import asyncio
 from pathlib import Path
 
-from serving.grpc_codec import GrpcCodec
-from serving.grpc_transport import AsyncGrpcTransport
+from serving.client.grpc_codec import GrpcCodec
+from serving.client.grpc_transport import AsyncGrpcTransport
+from serving.client.request_files import Row, read_rows
+from serving.client.requests import fitting_rows
+from serving.client.rest_codec import RestCodec
+from serving.client.rest_transport import AsyncRestTransport
+from serving.client.transports import AsyncTransport, Codec, Endpoint
 from serving.load_test.bodies import encoded_requests
 from serving.load_test.plan import Plan
 from serving.load_test.run import Results, Show, run_levels
-from serving.request_files import Row, read_rows
-from serving.requests import fitting_rows
-from serving.rest_codec import RestCodec
-from serving.rest_transport import AsyncRestTransport
-from serving.transports import AsyncTransport, Codec, Endpoint
 
 
 def load_test(plan: Plan, input_file: Path, show: Show) -> Results:
@@ -20,7 +20,7 @@ def load_test(plan: Plan, input_file: Path, show: Show) -> Results:
 
     Args:
         plan: the levels, and how long they take.
-        input_file: a file for `serving.request_files.read_rows`.
+        input_file: a file for `serving.client.request_files.read_rows`.
         show: called between levels with those that are measured and what comes next.
 
     Raises:

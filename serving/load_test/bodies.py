@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from itertools import cycle, islice
 from typing import Any
 
-from serving.batches import Batches
+from serving.client.batches import Batches
+from serving.client.transports import Codec, Endpoint, ModelSignature
 from serving.load_test.closed_loop import Requests
-from serving.transports import Codec, Endpoint, ModelSignature
 
 # How many rows are kept encoded at most, if one request does not have more; enough that no cache holds the answers.
 _MAX_ROWS = 65536

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 
+from serving.client.transports import PredictionError
 from serving.load_test.level import Level
 from serving.load_test.record import Record
-from serving.transports import PredictionError
 
 # One answer in so many is decoded; all of them would make the client the limit.
 SAMPLED = 16

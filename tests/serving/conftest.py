@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.loading import load
-from serving.model_store import ModelStore
+from serving.local_server.loading import load
+from serving.local_server.model_store import ModelStore
 from tests.serving.served_rows import right_answers
 from tests.serving.server_process import Server, end_server, start_server
 

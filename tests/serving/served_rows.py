@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
 
-from serving.listening import listening
-from serving.model_store import ModelStore
-from serving.startup import claimed_port
+from serving.local_server.listening import listening
+from serving.local_server.model_store import ModelStore
+from serving.local_server.startup import claimed_port
 from tests.serving.server_process import COLUMNS, ROWS
 
 BODY = json.dumps({"instances": ROWS}).encode()

@@ -11,9 +11,10 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from serving.client import BATCH_SIZE, Client, PredictionError
-from serving.requests import predict_file
-from serving.transports import ModelInput
+from serving.client import Client, PredictionError
+from serving.client.batches import BATCH_SIZE
+from serving.client.requests import predict_file
+from serving.client.transports import ModelInput
 from tests.serving.server_process import Server, end_server, start_server
 
 TRANSPORTS = pytest.mark.parametrize("rest", [False, True], ids=["grpc", "rest"])

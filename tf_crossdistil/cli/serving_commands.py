@@ -20,7 +20,7 @@ def serve(
 
     Example: `crossdistil serve models/kuairand --grpc-port 8500 --rest-port 8501`
     """
-    from serving.local_server import serve as serve_model
+    from serving.local_server.server import serve as serve_model
 
     serve_model(model, grpc_port, rest_port, poll_seconds)
 
@@ -38,7 +38,7 @@ def predict(
 
     Example: `crossdistil predict --server 127.0.0.1:8500 --model kuairand --input data/run=.../sample.jsonl`
     """
-    from serving.requests import predict_file
+    from serving.client.requests import predict_file
 
     for probabilities in predict_file(server, model, input_file, rest, timeout, version, label):
         sys.stdout.write(json.dumps(probabilities) + "\n")

@@ -1,0 +1,1 @@
+"""A small server with TF Serving's API, for development and tests on machines without Docker."""

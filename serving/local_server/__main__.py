@@ -1,0 +1,7 @@
+"""`python -m serving.local_server`."""
+
+import sys
+
+from serving.local_server.server import main
+
+sys.exit(main())
