@@ -12,13 +12,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import tensorflow as tf
-import tf_keras as keras
 
 from benchmarks.training_data import training_experiment
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.data.training_batches import TrainingBatches
 from tf_crossdistil.models.crossdistil import CrossDistilModel, build
 from tf_crossdistil.schema import PreparedData
+from tf_crossdistil.training.determinism import make_deterministic
 from tf_crossdistil.training.optimizers import composite_optimizer
 
 _WARM_UP_STEPS = 5
@@ -26,8 +26,7 @@ _WARM_UP_STEPS = 5
 
 def trainable(experiment: Experiment, data: PreparedData) -> CrossDistilModel:
     """A model as `crossdistil train` makes it, deterministic and with its optimizer."""
-    keras.utils.set_random_seed(experiment.training.seed)
-    tf.config.experimental.enable_op_determinism()
+    make_deterministic(experiment.training.seed)
     model = CrossDistilModel(experiment, data.metadata)
     build(model, experiment)
     model.compile(optimizer=composite_optimizer(model, experiment.training))

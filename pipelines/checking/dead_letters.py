@@ -72,11 +72,18 @@ def _failed(block: Block, rows: Rows, row: int) -> DeadLetter:
 
 def _raw(value: Any) -> Any:
     """A `pa.Scalar` as JSON can hold it."""
+    # Only where pandas is installed does Arrow have a Python value for nanoseconds.
+    if getattr(value.type, "unit", "") == "ns":
+        return _arrow_text(value)
     try:
         return _plain(value.as_py())
     except (ValueError, OverflowError, LookupError):
-        # Arrow holds times that Python does not: nanoseconds, years beyond 9999, unknown zones.
-        return " ".join(str(pa.array([value], value.type)).split())
+        # Arrow holds times that Python does not: years beyond 9999, unknown zones.
+        return _arrow_text(value)
+
+
+def _arrow_text(value: Any) -> str:
+    return " ".join(str(pa.array([value], value.type)).split())
 
 
 def _plain(value: Any) -> Any:

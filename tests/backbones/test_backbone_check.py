@@ -237,7 +237,7 @@ def test_what_only_concerns_teachers_is_no_matter_without_them():
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-@pytest.mark.parametrize("levels", [1, 3])
+@pytest.mark.parametrize("levels", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_every_backbone_of_the_package_passes(name, levels):
     settings = Model(backbone=name, experts=Experts(shared=2, per_task=2, units=[6, 5, 4][:levels], levels=levels), dropout=0.3)
     check_backbone(settings, STUDENTS, TEACHERS, WIDTH)

@@ -101,7 +101,7 @@ def test_kernels_are_dense_variables_that_train_and_are_kept(tmp_path, name, ker
         np.testing.assert_array_equal(other(features)[task], logits)
 
 
-@pytest.mark.parametrize("name", ["multi_layer_dcn", "dot"])
+@pytest.mark.parametrize("name", ["multi_layer_dcn", pytest.param("dot", marks=pytest.mark.slow)])
 def test_exported_interaction_answers_as_the_live_one(tmp_path, prepared, raw_rows, name):
     alike = [
         feature | {"dim": 3} if "dim" in feature or "boundaries" in feature else feature for feature in CONTENT["features"]

@@ -71,7 +71,8 @@ def test_one_step_moves_every_student_and_teacher(backbone, count):
 
 
 @OFTEN_SLOW
-@pytest.mark.parametrize("count", [pytest.param(3, marks=pytest.mark.slow), 5])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [3, 5])
 def test_every_student_is_exported(backbone, count, tmp_path):
     names = FIVE[:count]
     model, experiment = small_model(counts=every_tag(count), tasks=tasks_named(names), **few_features(backbone))

@@ -200,6 +200,7 @@ def compiled_functions(function, *args):
     return [[node.op for node in part.node_def] for part in library if part.attr["_XlaMustCompile"].b]
 
 
+@pytest.mark.slow
 def test_xla_compiles_the_dense_part_of_training_once_and_changes_no_number(reference, monkeypatch):
     calls = spied(monkeypatch, Backbone, "__call__")
     learner = Learner(xla=True)

@@ -70,6 +70,7 @@ def test_results_are_computed_once_an_evaluation(model, batches, monkeypatch):
     assert result.call_count == 1
 
 
+@pytest.mark.slow
 def test_fit_validates_with_them_after_each_epoch(model, shared_experiment, prepared):
     model.run_eagerly = True
     batches = evaluation_batches(prepared, shared_experiment, "validation")

@@ -153,6 +153,7 @@ def test_taug_trains_teachers_without_distillation():
     assert float(logged["finish"]) == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_feature_interaction_and_own_regularisation_take_part():
     model, _ = small_model(model={"interaction": "cross"}, distillation={"method": "none"})
     batch = small_batch()

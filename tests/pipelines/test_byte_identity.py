@@ -67,7 +67,7 @@ def portable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     "arguments, shuffled",
     [
         pytest.param([REPEATED], False, id="repeated"),
-        pytest.param(MODES["multi_processing"], False, id="multi_processing"),
+        pytest.param(MODES["multi_processing"], False, id="multi_processing", marks=slow),
         pytest.param(MODES["multi_threading"], False, id="multi_threading", marks=slow),
         pytest.param([*MODES["multi_threading"], REPEATED], False, id="multi_threading-repeated", marks=slow),
         pytest.param([*MODES["multi_processing"], REPEATED], False, id="multi_processing-repeated", marks=slow),

@@ -170,6 +170,7 @@ class TestDataflow:
         dataflow_job.main()
         assert PreparedData.open(tmp_path / "prepared").metadata.rows_in == 300
 
+    @pytest.mark.slow
     def test_a_run_that_fails_fails_the_job(self, tmp_path):
         with pytest.raises(RuntimeError, match=r"ended with 2: error: .*no-such\.yaml"):
             dataflow_job.run_command([str(tmp_path / "no-such.yaml"), "--input=x", f"--output={tmp_path}"])

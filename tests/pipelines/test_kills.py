@@ -122,7 +122,7 @@ def stages(case: Case, tmp_path_factory: pytest.TempPathFactory) -> dict[str, ra
 @pytest.mark.parametrize(
     "stage, share",
     [
-        ("survey", RANDOM.random()),
+        pytest.param("survey", RANDOM.random(), marks=pytest.mark.slow),
         ("encode", RANDOM.random()),
         ("publication", RANDOM.random()),
         *(

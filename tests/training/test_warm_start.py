@@ -112,6 +112,7 @@ def test_learning_rates_come_from_the_new_configuration_and_random_state_starts_
     assert integers(model) == integers(untouched) != {}
 
 
+@pytest.mark.slow
 def test_teachers_start_anew_where_the_former_run_had_none(tmp_path, today):
     run, was, _ = former_run(tmp_path, small_experiment(**TEACHERLESS))
     experiment = small_experiment()

@@ -20,7 +20,7 @@ from tests.serving.server_process import ROOT, ROWS, Server, end_server, start_s
 from tf_crossdistil.errors import CrossDistilError
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_ends_the_server_and_it_wrote_nothing_but_its_line(model: Path, number: int) -> None:
     server = start_server(model)
     host, port = server.rest_address.split(":")
@@ -32,6 +32,7 @@ def test_a_signal_ends_the_server_and_it_wrote_nothing_but_its_line(model: Path,
         socket.create_connection((host, int(port)))
 
 
+@pytest.mark.slow
 def test_it_writes_nothing_about_a_client_at_the_wrong_port(model: Path) -> None:
     server = start_server(model)
     for address, rest in ((server.rest_address, False), (server.grpc, True)):
@@ -85,7 +86,7 @@ def catches_sigterm(process: int) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="sees in /proc when the server has begun")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_ends_the_server_while_tensorflow_loads(model: Path, number: int) -> None:
     command = [sys.executable, "-m", "serving.local_server", str(model), "--grpc-port", "0", "--rest-port", "0"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-import tf_keras as keras
 
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.config_file import load_config
@@ -17,6 +16,7 @@ from tf_crossdistil.data.training_batches import TrainingBatches
 from tf_crossdistil.errors import UsageError
 from tf_crossdistil.models.crossdistil import CrossDistilModel, build
 from tf_crossdistil.schema import PreparedData
+from tf_crossdistil.training.determinism import make_deterministic
 from tf_crossdistil.training.optimizers import composite_optimizer
 from tf_crossdistil.training.strategies.registry import find_strategy
 
@@ -27,8 +27,7 @@ SETTINGS = ["model.dropout=0", "training.batch_size=144", "training.strata_batch
 def trained(experiment: Experiment, data: PreparedData) -> tuple[dict[str, list[np.ndarray]], list[dict[str, float]]]:
     """All variables by what they belong to, and the losses after each step."""
     strategy = find_strategy(experiment)
-    keras.utils.set_random_seed(0)
-    keras.backend.reset_uids()
+    make_deterministic(0)
     with strategy.scope():
         model = CrossDistilModel(experiment, data.metadata)
         build(model, experiment)
@@ -76,7 +75,6 @@ def main() -> None:
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
     )
-    tf.config.experimental.enable_op_determinism()
     result = {
         "devices": find_strategy(load_config(config, ["training.strategy=mirrored", "training.strata_batch_size=16"])).replicas,
         "refused": [refused(config, setting) for setting in ("training.batch_size=145", "training.strata_batch_size=24")],
