@@ -18,15 +18,13 @@ import argparse
 import json
 import os
 import sys
-import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.environments import NotInstalledError, environment_python, make_environment
-from benchmarks.goals import GOALS
+from benchmarks.parts import Part, run_parts
 from benchmarks.preprocess import run
 from benchmarks.serving_turns import Served, Turns, take_turns
 
@@ -106,37 +104,18 @@ def _milliseconds(turns: dict[str, Turns], batches: Iterable[int]) -> dict[str, 
     return result
 
 
-PARTS: dict[str, Callable[[argparse.Namespace, Path], dict[str, float]]] = {"latency": measure_latency, "large": measure_large}
-
-
-def show(result: dict[str, float]) -> None:
-    """Prints the table."""
-    table = Table("number", title="serving on one core")
-    table.add_column("measured", justify="right")
-    table.add_column("goal", justify="right")
-    for name, value in result.items():
-        table.add_row(name, f"{value:,.2f}", str(GOALS.get(name, "")))
-    Console().print(table)
+PARTS: dict[str, Part] = {"latency": measure_latency, "large": measure_large}
 
 
 def main() -> None:
     """Prints the table, and writes the numbers as JSON on request."""
     parser = argparse.ArgumentParser(description="Latency and size of exported models, beside DeepCTR's.")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts to run (default all)")
     parser.add_argument("--rounds", type=int, default=40, help="turns of each model with each batch size (default 40)")
     parser.add_argument("--calls", type=int, default=50, help="of a turn (default 50)")
     parser.add_argument("--entries", type=int, default=500_000, help="of all vocabularies for latency (default 500,000)")
     parser.add_argument("--large-entries", type=int, default=5_000_000, help="those of `large` (default 5,000,000)")
     parser.add_argument("--no-install", action="store_true", help="leave out DeepCTR where its environment is not there")
-    parser.add_argument("--json", type=Path, help="file for the result")
-    arguments = parser.parse_args()
-    result: dict[str, float] = {}
-    for part in arguments.only:
-        with tempfile.TemporaryDirectory() as folder:
-            result |= PARTS[part](arguments, Path(folder))
-    show(result)
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    run_parts(parser, PARTS, "serving on one core")
 
 
 if __name__ == "__main__":

@@ -20,17 +20,14 @@ import argparse
 import json
 import os
 import sys
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from benchmarks.environments import PEERS, NotInstalledError, environment_python, make_environment
-from benchmarks.goals import GOALS
+from benchmarks.parts import Part, run_parts
 from benchmarks.preprocess import run
 from benchmarks.training_data import prepared_logs
 from benchmarks.training_peers.job import Answer
@@ -141,27 +138,16 @@ def _milliseconds(turns: Turns) -> float:
     return 1000 * median(turns.seconds)
 
 
-PARTS: dict[str, Callable[[argparse.Namespace, Path], dict[str, float]]] = {
+PARTS: dict[str, Part] = {
     "step": measure_step,
     "tables": measure_tables,
     "peers": measure_peers,
 }
 
 
-def show(result: dict[str, float]) -> None:
-    """Prints the table."""
-    table = Table("number", title="training on one core")
-    table.add_column("measured", justify="right")
-    table.add_column("goal", justify="right")
-    for name, value in result.items():
-        table.add_row(name, f"{value:,.2f}" if value < 1000 else f"{value:,.0f}", str(GOALS.get(name, "")))
-    Console().print(table)
-
-
 def main() -> None:
     """Prints the table, and writes the numbers as JSON on request."""
     parser = argparse.ArgumentParser(description="Training steps, and training against DeepCTR and torch-rechub.")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts to run (default all)")
     parser.add_argument("--turns", type=int, default=30, help="turns of 5 steps each (default 30)")
     parser.add_argument("--step-rows", type=int, default=170_000, help="rows that steps go round (default 170,000)")
     parser.add_argument("--rows", type=int, default=500_000, help="rows of a training loop (default 500,000)")
@@ -171,15 +157,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="training loops of each (default 3)")
     parser.add_argument("--most-table-rows", type=int, default=LARGEST, help="bounds all tables, for a trial")
     parser.add_argument("--no-install", action="store_true", help="leave out peers whose environment is not there")
-    parser.add_argument("--json", type=Path, help="file for the result")
-    arguments = parser.parse_args()
-    result: dict[str, float] = {}
-    for part in arguments.only:
-        with tempfile.TemporaryDirectory() as folder:
-            result |= PARTS[part](arguments, Path(folder))
-    show(result)
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    run_parts(parser, PARTS, "training on one core")
 
 
 if __name__ == "__main__":

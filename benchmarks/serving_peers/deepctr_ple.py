@@ -11,28 +11,9 @@ import json
 from pathlib import Path
 
 import tensorflow as tf
-from deepctr.feature_column import DenseFeat, SparseFeat
-from deepctr.models import PLE
 
+from benchmarks.training_peers.deepctr_ple import build
 from benchmarks.training_peers.job import Job
-
-
-def export(job: Job, directory: Path) -> None:
-    """Writes the model, untrained."""
-    columns = [SparseFeat(name, rows, embedding_dim=job.dim) for name, rows in job.tables.items()]
-    columns += [DenseFeat(name) for name in job.numeric]
-    model = PLE(
-        columns,
-        shared_expert_num=job.shared,
-        specific_expert_num=job.per_task,
-        num_levels=1,
-        expert_dnn_hidden_units=tuple(job.expert_units),
-        tower_dnn_hidden_units=tuple(job.tower_units),
-        dnn_dropout=job.dropout,
-        task_types=["binary"] * len(job.labels),
-        task_names=job.labels,
-    )
-    tf.keras.models.save_model(model, str(directory))
 
 
 def main() -> None:
@@ -41,7 +22,8 @@ def main() -> None:
     parser.add_argument("job", type=Path, help="JSON file")
     parser.add_argument("directory", type=Path, help="for the SavedModel")
     arguments = parser.parse_args()
-    export(Job(**json.loads(arguments.job.read_text(encoding="utf-8"))), arguments.directory)
+    model = build(Job(**json.loads(arguments.job.read_text(encoding="utf-8"))))
+    tf.keras.models.save_model(model, str(arguments.directory))
 
 
 if __name__ == "__main__":

@@ -19,14 +19,11 @@ from benchmarks.training_peers.job import Answer, Job, Stopwatch, read_rows, run
 _JUDGED_ROWS = 20_480
 
 
-def train(job: Job) -> Answer:
-    """One epoch."""
-    watch = Stopwatch()
-    with watch:
-        features, labels = read_rows(job)
+def build(job: Job) -> tf.keras.Model:
+    """The model, untrained."""
     columns = [SparseFeat(name, rows, embedding_dim=job.dim) for name, rows in job.tables.items()]
     columns += [DenseFeat(name) for name in job.numeric]
-    model = PLE(
+    return PLE(
         columns,
         shared_expert_num=job.shared,
         specific_expert_num=job.per_task,
@@ -38,6 +35,14 @@ def train(job: Job) -> Answer:
         task_types=["binary"] * len(job.labels),
         task_names=job.labels,
     )
+
+
+def train(job: Job) -> Answer:
+    """One epoch."""
+    watch = Stopwatch()
+    with watch:
+        features, labels = read_rows(job)
+    model = build(job)
     model.compile("adam", loss=["binary_crossentropy"] * len(job.labels))
 
     def first(rows: int) -> tuple[dict[str, Any], list[Any]]:
