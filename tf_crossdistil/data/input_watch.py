@@ -40,13 +40,13 @@ class InputWatch:
             ready_at[int(number)] = time.perf_counter()
             return number
 
-        def tick(number: tf.Tensor) -> tf.data.Dataset:
+        def ticks_of(number: tf.Tensor) -> tf.Tensor:
             # Under determinism TensorFlow reads nothing ahead where a function is stateful, and has no clock.
-            noted = tf.numpy_function(note, [number], tf.int64, stateful=False)
-            return tf.data.Dataset.from_tensors(noted).repeat(EVERY * count)
+            return tf.repeat(tf.numpy_function(note, [number], tf.int64, stateful=False), EVERY * count)
 
-        # Each tick is asked for when its element is ready; a map may run ahead, and would handle every column.
-        ticks = tf.data.Dataset.range(tf.int64.max).flat_map(tick)
+        # Each tick is asked for when its element is ready; a map may run ahead, and would handle every column. Not by a
+        # `flat_map`: whatever makes data sets is stateful to TensorFlow, which then reads the elements in one thread.
+        ticks = tf.data.Dataset.range(tf.int64.max).map(ticks_of).unbatch()
         return tf.data.Dataset.zip((elements, ticks)).prefetch(_BUFFER * count).map(lambda element, tick: element)
 
     def after_step(self) -> float | None:
