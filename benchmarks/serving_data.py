@@ -1,5 +1,6 @@
 """What the serving benchmarks serve: a model of TikTok's features with vocabularies of any size, and requests to it."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -83,18 +84,20 @@ def vocabulary_text(ranks: NDArray[np.int64]) -> list[str]:
 
 def write_prepared(directory: Path, metadata: Metadata, entries: int) -> PreparedData:
     """What a run takes from a prepared data set: vocabularies, metadata and some raw rows."""
-    data = PreparedData(directory, metadata, Manifest(files=[]))
     (directory / "vocabulary").mkdir(parents=True)
+    vocabularies = dict(metadata.vocabularies)
     for name, size in table_rows(entries).items():
-        text = "\n".join(vocabulary_text(np.arange(size))) + "\n"
-        data.vocabulary_file(name).write_text(text, encoding="utf-8")
+        text = ("\n".join(vocabulary_text(np.arange(size))) + "\n").encode()
+        (directory / "vocabulary" / f"{name}.txt").write_bytes(text)
+        vocabularies[name] = vocabularies[name].model_copy(update={"sha256": hashlib.sha256(text).hexdigest()})
+    metadata = metadata.model_copy(update={"vocabularies": vocabularies})
     (directory / METADATA_FILE).write_text(metadata.model_dump_json(), encoding="utf-8")
     raw, _ = requests(_SAMPLE_ROWS, entries)
     columns = {name: values.astype(str) if values.dtype.kind == "S" else values for name, values in raw.items()}
     rows = zip(*(values.tolist() for values in columns.values()), strict=True)
     lines = [json.dumps(dict(zip(columns, row, strict=True))) + "\n" for row in rows]
     (directory / SAMPLE_FILE).write_text("".join(lines), encoding="utf-8")
-    return data
+    return PreparedData(directory, metadata, Manifest(files=[]))
 
 
 def requests(rows: int, entries: int, seed: int = 0) -> tuple[dict[str, Any], dict[str, Any]]:

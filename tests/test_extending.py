@@ -12,13 +12,13 @@ import yaml
 
 from pipelines.preprocess import prepare
 from tests.conftest import CONTENT, request_rows
+from tests.export.asking import load_signature
 from tf_crossdistil.config import NumericFeature
 from tf_crossdistil.config_file import load_config
 from tf_crossdistil.data.raw_features import raw_columns
 from tf_crossdistil.evaluation.evaluate import evaluate
 from tf_crossdistil.export.live_model import live_probabilities
 from tf_crossdistil.export.publish import export
-from tf_crossdistil.export.served_model import load_signature
 from tf_crossdistil.models.ranking_network import EVERY_TASK
 from tf_crossdistil.schema import NumericStatistics
 from tf_crossdistil.training.trainer import train

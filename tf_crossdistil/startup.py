@@ -1,6 +1,7 @@
-"""TensorFlow loaded without the noise it makes on the way."""
+"""TensorFlow and its models loaded without the noise that it makes on the way."""
 
 import importlib
+import logging
 import os
 import re
 import sys
@@ -37,6 +38,21 @@ def quiet_tensorflow() -> Iterator[None]:
             for line in held:
                 if not noise.match(line):
                     os.write(2, line)
+
+
+@contextmanager
+def without_deprecations() -> Iterator[None]:
+    """Hides TensorFlow's advice to use what TF Serving does not use, such as the version-2 loader."""
+
+    def keep(record: logging.LogRecord) -> bool:
+        return "deprecated" not in record.getMessage()
+
+    logger = logging.getLogger("tensorflow")
+    logger.addFilter(keep)
+    try:
+        yield
+    finally:
+        logger.removeFilter(keep)
 
 
 def load_tensorflow() -> None:

@@ -11,7 +11,7 @@ from typing_extensions import Self
 from serving.client.base_client import BaseClient
 from serving.client.grpc_transport import AsyncGrpcTransport
 from serving.client.rest_transport import AsyncRestTransport
-from serving.client.tables import Rows
+from serving.client.tables import Rows, Table, read_table
 from serving.client.transports import AsyncTransport, Endpoint, ModelSignature, PredictionError
 
 __all__ = ["AsyncClient", "PredictionError"]
@@ -23,7 +23,8 @@ CONCURRENCY = 4
 class AsyncClient(BaseClient[AsyncTransport]):
     """`Client` for asyncio: the same arguments, in an `async with` statement; belongs to the event loop of its first request.
 
-    Any number of calls may run at once.
+    Any number of calls may run at once. A time-out is noticed when the event loop is free: where other work holds the loop up,
+    a call ends that much later, with its answer if that came meanwhile.
     """
 
     async def signature(self) -> ModelSignature:
@@ -53,20 +54,19 @@ class AsyncClient(BaseClient[AsyncTransport]):
             UsageError: the client is closed.
         """
         signature = await self.signature()
-        batches = enumerate(self._batches.split(rows, signature))
-        parts: dict[int, dict[str, np.ndarray]] = {}
-
-        async def ask_in_turn() -> None:
-            for number, batch in batches:
-                answer = await self._send(partial(self._transport.exchange, batch.body))
-                parts[number] = self._batches.read(answer, batch, signature)
-
         try:
-            await _together([ask_in_turn() for _ in range(CONCURRENCY)])
+            # Some kinds of rows can be read once only.
+            table = read_table(rows, signature.inputs)
+            parts = await self._ask(table, signature)
+            if not self._batches.are_of(parts, signature):
+                known, self._signature = signature, None
+                signature = await self.signature()
+                if signature != known:
+                    parts = await self._ask(table, signature)
+            return self._batches.join(parts, signature)
         except PredictionError as error:
             self._learn(error)
             raise
-        return self._batches.join([parts[number] for number in sorted(parts)], signature)
 
     async def close(self) -> None:
         """Ends the connection; the client cannot be used any more."""
@@ -80,6 +80,18 @@ class AsyncClient(BaseClient[AsyncTransport]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    async def _ask(self, table: Table, signature: ModelSignature) -> list[dict[str, np.ndarray]]:
+        batches = enumerate(self._batches.split(table, signature))
+        parts: dict[int, dict[str, np.ndarray]] = {}
+
+        async def ask_in_turn() -> None:
+            for number, batch in batches:
+                answer = await self._send(partial(self._transport.exchange, batch.body))
+                parts[number] = self._batches.read(answer, batch, signature)
+
+        await _together([ask_in_turn() for _ in range(CONCURRENCY)])
+        return [parts[number] for number in sorted(parts)]
 
     def _connect(self, endpoint: Endpoint, rest: bool) -> AsyncTransport:
         return AsyncRestTransport(endpoint) if rest else AsyncGrpcTransport(endpoint)

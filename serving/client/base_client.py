@@ -46,6 +46,6 @@ class BaseClient(ABC, Generic[Connection]):
         return self._retries.begin()
 
     def _learn(self, error: PredictionError) -> None:
-        """A server may have a newer version by now, which takes or gives something else: the next call asks for it."""
+        """A server may have a newer version by now, which takes something else: the next call asks what."""
         if error.code in ("INVALID_ARGUMENT", "INTERNAL"):
             self._signature = None

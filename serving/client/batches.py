@@ -59,7 +59,7 @@ class Batches:
             yield Batch(min(self._size, table.rows - start), self._codec.encode_predict(tensors))
 
     def read(self, answer: bytes, batch: Batch, signature: ModelSignature) -> dict[str, np.ndarray]:
-        """The probabilities `[rows]` by task in the answer to a batch.
+        """The outputs `[rows]` by name in the answer to a batch, whatever they are.
 
         Raises:
             PredictionError: the answer is not TF Serving's, or does not fit the rows.
@@ -67,16 +67,27 @@ class Batches:
         outputs = self._codec.decode_predict(answer)
         if len(signature.tasks) == 1 and "" in outputs:
             outputs = {signature.tasks[0]: outputs[""]}
-        for task in signature.tasks:
-            received = outputs.get(task)
-            if received is None or received.shape != (batch.rows,):
-                what = "no such output" if received is None else f"shape {list(received.shape)}"
-                raise self._endpoint.refused(f"expected {batch.rows} probabilities of task '{task}', received {what}")
-        return {task: outputs[task] for task in signature.tasks}
+        for task, received in outputs.items():
+            if received.shape != (batch.rows,):
+                raise self._endpoint.refused(
+                    f"expected {batch.rows} probabilities of task '{task}', received shape {list(received.shape)}"
+                )
+        return outputs
 
     @staticmethod
-    def join(parts: Sequence[dict[str, np.ndarray]], signature: ModelSignature) -> dict[str, np.ndarray]:
-        """The answers to the batches of one call, in order, as one."""
+    def are_of(parts: Sequence[dict[str, np.ndarray]], signature: ModelSignature) -> bool:
+        """Whether answers have the signature's outputs, no more and no fewer; a newer version may have others."""
+        return all(set(part) == set(signature.tasks) for part in parts)
+
+    def join(self, parts: Sequence[dict[str, np.ndarray]], signature: ModelSignature) -> dict[str, np.ndarray]:
+        """The answers to the batches of one call, in order, as one; what the signature does not have is left out.
+
+        Raises:
+            PredictionError: an answer lacks one of the signature's outputs.
+        """
+        for task in signature.tasks:
+            if any(task not in part for part in parts):
+                raise self._endpoint.refused(f"expected probabilities of task '{task}', received no such output")
         empty = np.empty(0, np.float32)
         return {task: np.concatenate([empty, *(part[task] for part in parts)]) for task in signature.tasks}
 
@@ -88,5 +99,5 @@ class Batches:
             self._warned |= absent
         if new:
             warnings.warn(
-                f"no row has {', '.join(new)}, which {self._endpoint.served} takes: a missing value in every row", stacklevel=4
+                f"no row has {', '.join(new)}, which {self._endpoint.served} takes: a missing value in every row", stacklevel=5
             )

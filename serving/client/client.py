@@ -11,7 +11,7 @@ from typing_extensions import Self
 from serving.client.base_client import BaseClient
 from serving.client.grpc_transport import GrpcTransport
 from serving.client.rest_transport import RestTransport
-from serving.client.tables import Rows
+from serving.client.tables import Rows, Table, read_table
 from serving.client.transports import Endpoint, ModelSignature, PredictionError, Transport
 
 __all__ = ["Client", "PredictionError"]
@@ -31,11 +31,13 @@ class Client(BaseClient[Transport]):
         version: the version to ask; the newest one when neither it nor `label` is given.
         label: the version to ask by its label, such as `stable`.
         retries: how often a request is sent again, after growing pauses, when nothing is listening, the connection breaks, or
-            the server has no room for it (UNAVAILABLE in gRPC, 503 and 429 in REST). Nothing else is repeated.
+            the server has no room for it (UNAVAILABLE in gRPC, 503 and 429 in REST). Nothing else is repeated, but for a call
+            whose answers show that the model gives other outputs by now: that is asked once more.
         batch_size: rows in a request; a server that batches must take so many in one.
 
     Raises:
-        UsageError: the address is not HOST:PORT, a number is out of range, or both a version and a label are given.
+        UsageError: the address is not HOST:PORT, a number is out of range, a name cannot be sent, or both a version and a
+            label are given.
     """
 
     @property
@@ -66,15 +68,19 @@ class Client(BaseClient[Transport]):
             UsageError: the client is closed.
         """
         signature = self.signature
-        parts = []
         try:
-            for batch in self._batches.split(rows, signature):
-                answer = self._send(partial(self._transport.exchange, batch.body))
-                parts.append(self._batches.read(answer, batch, signature))
+            # Some kinds of rows can be read once only.
+            table = read_table(rows, signature.inputs)
+            parts = self._ask(table, signature)
+            if not self._batches.are_of(parts, signature):
+                known, self._signature = signature, None
+                signature = self.signature
+                if signature != known:
+                    parts = self._ask(table, signature)
+            return self._batches.join(parts, signature)
         except PredictionError as error:
             self._learn(error)
             raise
-        return self._batches.join(parts, signature)
 
     def close(self) -> None:
         """Ends the connection; the client cannot be used any more."""
@@ -86,6 +92,13 @@ class Client(BaseClient[Transport]):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+    def _ask(self, table: Table, signature: ModelSignature) -> list[dict[str, np.ndarray]]:
+        parts = []
+        for batch in self._batches.split(table, signature):
+            answer = self._send(partial(self._transport.exchange, batch.body))
+            parts.append(self._batches.read(answer, batch, signature))
+        return parts
 
     def _connect(self, endpoint: Endpoint, rest: bool) -> Transport:
         return RestTransport(endpoint) if rest else GrpcTransport(endpoint)

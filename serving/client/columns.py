@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from serving.client.tables import Rows, Table, read_table
-from serving.client.transports import ModelInput, PredictionError
+from serving.client.tables import Table
+from serving.client.transports import ModelInput, PredictionError, is_encodable
 from serving.client.values import KINDS, Kind, UnfitError, Values, is_missing
 
 _WEIGHTS = "_weights"
@@ -40,11 +40,6 @@ class Lists:
 Column = np.ndarray | Lists
 
 
-def to_columns(rows: Rows, inputs: Mapping[str, ModelInput]) -> dict[str, Column]:
-    """Checks and converts rows; see `to_model_columns`."""
-    return to_model_columns(read_table(rows, inputs), inputs)
-
-
 def to_model_columns(table: Table, inputs: Mapping[str, ModelInput]) -> dict[str, Column]:
     """Checks and converts a table.
 
@@ -72,7 +67,7 @@ def weights_of_lists(inputs: Mapping[str, ModelInput]) -> dict[str, str]:
 
 
 def to_tensor(column: Column, model_input: ModelInput) -> np.ndarray:
-    """A column of `to_columns` as the model takes it, `[rows]`, or `[rows, n]` for lists."""
+    """A column of `to_model_columns` as the model takes it, `[rows]`, or `[rows, n]` for lists."""
     if not isinstance(column, Lists):
         return column
     kind = KINDS[model_input.dtype]
@@ -96,8 +91,15 @@ def _column(name: str, table: Table, model_input: ModelInput) -> Column:
         return _lists(values, kind) if model_input.is_list else kind.convert(values)
     except UnfitError as error:
         value = values[error.index]
-        received = reprlib.repr(value.as_py() if isinstance(value, pa.Scalar) else value)
+        received = _described(value.as_py() if isinstance(value, pa.Scalar) else value)
         raise PredictionError(f"feature '{name}' must be {expected}; row {table.first + error.index} has {received}") from error
+
+
+def _described(value: Any) -> str:
+    if not isinstance(value, str):
+        return reprlib.repr(value)
+    fault = "" if is_encodable(value) else ", which UTF-8 cannot write: it has half of a surrogate pair"
+    return f"the text {reprlib.repr(value)}{fault}"
 
 
 def _lists(values: Values, kind: Kind) -> Lists:

@@ -1,5 +1,6 @@
 """Sockets that keep to one deadline: by themselves their time-outs begin anew with each byte that a slow server sends."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterable
@@ -27,7 +28,7 @@ class Deadline:
 
 
 class DeadlineBackend(httpcore.NetworkBackend):
-    """Connects to servers; neither connecting nor any stream of it outlasts the deadline."""
+    """Connects to servers; neither connecting nor any stream of it outlasts the deadline, only the look-up of a name may."""
 
     def __init__(self, deadline: Deadline) -> None:
         self._deadline = deadline
@@ -41,9 +42,26 @@ class DeadlineBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        """Opens a connection."""
-        stream = self._backend.connect_tcp(host, port, self._deadline.left(), local_address, socket_options)
-        return _DeadlineStream(stream, self._deadline)
+        """Opens a connection to the first of the host's addresses that takes it; each may take its share of what is left."""
+        addresses = _addresses(host, port)
+        for untried in range(len(addresses), 0, -1):
+            share = self._deadline.left() / untried
+            try:
+                stream = self._backend.connect_tcp(addresses[-untried], port, share, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                if untried == 1:
+                    raise
+            else:
+                return _DeadlineStream(stream, self._deadline)
+        raise httpcore.ConnectError(f"{host} has no address")
+
+
+def _addresses(host: str, port: int) -> list[str]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise httpcore.ConnectError(str(error)) from error
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 class _DeadlineStream(httpcore.NetworkStream):

@@ -19,6 +19,9 @@ OPTIONS = [
     # By default all requests go to one of a name's addresses; behind a headless service each is a replica.
     ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),
 ]
+# What gRPC says of a server that has no room for another request on the connection (REFUSED_STREAM of HTTP/2).
+_REFUSED_STREAM = "RST_STREAM with error code 7"
+_TOO_LARGE = "message larger than max"
 
 
 class GrpcTransport:
@@ -85,4 +88,8 @@ def _failure(endpoint: Endpoint, error: Any) -> PredictionError:
     reason = " ".join(details.split()) or code.name
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return endpoint.too_late()
+    if _REFUSED_STREAM in reason:
+        return endpoint.busy(reason)
+    if _TOO_LARGE in reason:
+        reason += "; give fewer rows in a request (`batch_size`)"
     return endpoint.failure(code.name, reason)

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from urllib.parse import quote
 
 import httpcore
@@ -12,14 +13,14 @@ from serving.client.deadline_stream import Deadline, DeadlineBackend
 from serving.client.transports import MAX_ANSWER_BYTES, Endpoint
 
 HEADERS = [("content-type", "application/json")]
-# TF Serving answers 429 where memory is short, proxies do where requests are too many: both may pass.
 CODES = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
     403: "PERMISSION_DENIED",
     404: "NOT_FOUND",
+    408: "DEADLINE_EXCEEDED",
     413: "RESOURCE_EXHAUSTED",
-    429: "UNAVAILABLE",
+    429: "RESOURCE_EXHAUSTED",
     501: "UNIMPLEMENTED",
     503: "UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
@@ -110,7 +111,10 @@ class _Answer:
             reason = str(json.loads(self._content)["error"])
         except (KeyError, TypeError, ValueError, RecursionError):
             reason = "no reason given; is it TF Serving's REST port?"
-        raise self._endpoint.failure(CODES.get(status, "INTERNAL"), f"HTTP status {status}: {' '.join(reason.split())[:1000]}")
+        told = f"HTTP status {status}: {' '.join(reason.split())[:1000]}"
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            raise self._endpoint.busy(told, CODES[status])
+        raise self._endpoint.failure(CODES.get(status, "INTERNAL"), told)
 
 
 @contextmanager

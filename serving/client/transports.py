@@ -1,6 +1,8 @@
 """How a client talks to a server: whom it asks, and the interfaces of what writes, sends and reads a request."""
 
+import ipaddress
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,6 +15,10 @@ SIGNATURE = "serving_default"
 # Far above any honest answer: an endless one must end in an error, not in the loss of all memory.
 MAX_ANSWER_BYTES = 64 << 20
 TIMEOUT = 10.0
+
+_HIGHEST_VERSION = 2**63 - 1
+_HOST_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
+_PORT = re.compile("[0-9]{1,5}")
 
 
 class PredictionError(CrossDistilError):
@@ -37,6 +43,15 @@ class PredictionError(CrossDistilError):
         return self.code == "UNAVAILABLE"
 
 
+class BusyError(PredictionError):
+    """The server had no room for the request, whatever it calls that."""
+
+    @property
+    def retryable(self) -> bool:
+        """A moment later there may be room."""
+        return True
+
+
 @dataclass(frozen=True)
 class ModelInput:
     """What a model takes by one name: a dtype such as `DT_FLOAT`, and whether a row has a list of such values."""
@@ -58,7 +73,8 @@ class Endpoint:
     """Whom a client asks: `address` is HOST:PORT; the newest version of `model` where neither version nor label is given.
 
     Raises:
-        UsageError: the address is none, the timeout or the version is out of range, or both a version and a label are given.
+        UsageError: the address is none, the timeout or the version is out of range, the model's name or the label cannot be
+            sent, or both a version and a label are given.
     """
 
     address: str
@@ -69,14 +85,20 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         host, _, port = self.address.rpartition(":")
-        if not (host and port.isdecimal() and 0 < int(port) < 1 << 16):
-            raise UsageError(f"a server's address is HOST:PORT, such as 127.0.0.1:8500; received '{self.address}'")
+        if not (_is_host(host) and _PORT.fullmatch(port) and 0 < int(port) < 1 << 16):
+            raise UsageError(
+                "a server's address is HOST:PORT alone, such as 127.0.0.1:8500, ranker.example:8500 or [::1]:8500; "
+                f"received {self.address!r}"
+            )
         if not 0 < self.timeout < math.inf:
             raise UsageError(f"a timeout is a number of seconds above 0; received {self.timeout}")
         if self.version is not None and self.label is not None:
             raise UsageError(f"give a version or a label, not both; received version {self.version} and label '{self.label}'")
-        if self.version is not None and self.version < 0:
-            raise UsageError(f"a version is a whole number from 0; received {self.version}")
+        if self.version is not None and not 1 <= self.version <= _HIGHEST_VERSION:
+            raise UsageError(f"a version is a whole number from 1 to {_HIGHEST_VERSION}; received {self.version}")
+        for what, name in (("model", self.model), ("label", self.label)):
+            if name is not None and not is_encodable(name):
+                raise UsageError(f"the {what} must be text that UTF-8 can write; received {name!r}")
 
     @property
     def served(self) -> str:
@@ -91,6 +113,12 @@ class Endpoint:
             f"no server answers at {self.address} ({reason}); start one with `crossdistil serve DIR/{self.model}`, give the "
             "HOST:PORT of a running one (gRPC and REST have different ports), or try again later if it is overloaded",
             "UNAVAILABLE",
+        )
+
+    def busy(self, reason: str, code: str = "UNAVAILABLE") -> PredictionError:
+        """The server turned the request away, as it has too many others."""
+        return BusyError(
+            f"{self.address} has no room for the request now ({reason}); send fewer requests at once, or try again later", code
         )
 
     def broken_off(self, reason: str) -> PredictionError:
@@ -123,6 +151,25 @@ class Endpoint:
     def no_signature(self) -> PredictionError:
         """The model cannot be asked with raw features."""
         return self.refused(f"it has no signature '{SIGNATURE}'; export it with `crossdistil export`", "NOT_FOUND")
+
+
+def is_encodable(text: str) -> bool:
+    """Whether UTF-8 can write the text: not where it has half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_host(text: str) -> bool:
+    if not text.startswith("["):
+        return _HOST_NAME.fullmatch(text) is not None
+    try:
+        ipaddress.IPv6Address(text[1:-1])
+    except ValueError:
+        return False
+    return text.endswith("]")
 
 
 class Codec(Protocol):

@@ -23,4 +23,8 @@ def encoded_requests(
     count = max(1, min(-(-len(rows) // size), _MAX_ROWS // size))
     batches = Batches(endpoint, codec, size)
     encoded = list(batches.split(list(islice(cycle(rows), count * size)), signature))
-    return Requests([batch.body for batch in encoded], size, lambda answer: batches.read(answer, encoded[0], signature))
+
+    def check(answer: bytes) -> None:
+        batches.join([batches.read(answer, encoded[0], signature)], signature)
+
+    return Requests([batch.body for batch in encoded], size, check)

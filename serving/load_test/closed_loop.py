@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 
-from serving.client.transports import PredictionError
+from serving.client.transports import Endpoint, PredictionError
 from serving.load_test.level import Level
 from serving.load_test.record import Record
 
@@ -36,10 +36,12 @@ class ClosedLoop:
         exchange: sends an encoded body and gives the encoded answer, or raises PredictionError.
         concurrency: how many callers there are.
         requests: what they send.
+        endpoint: whom they ask, and how long an answer may take; a later one is a failure, however busy the client was.
     """
 
-    def __init__(self, exchange: Exchange, concurrency: int, requests: Requests) -> None:
+    def __init__(self, exchange: Exchange, concurrency: int, requests: Requests, endpoint: Endpoint) -> None:
         self._exchange = exchange
+        self._endpoint = endpoint
         self._requests = requests
         self._bodies = [requests.starting_at(caller / concurrency) for caller in range(concurrency)]
         self._records: list[Record] = []
@@ -69,6 +71,8 @@ class ClosedLoop:
             try:
                 answer = await self._exchange(body)
                 latency = time.perf_counter() - sent
+                if latency > self._endpoint.timeout:
+                    raise self._endpoint.too_late()
                 if number % SAMPLED == 0:
                     self._requests.check(answer)
             except PredictionError as error:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from serving.client.transports import TIMEOUT, Endpoint
 from tf_crossdistil.errors import UsageError
 
 # Beyond it one process with one thread measures itself.
@@ -32,7 +33,7 @@ class Plan:
     rows: int = 64
     concurrency: Sequence[int] = (1, 2, 4, 8, 16)
     seconds: float = 5.0
-    timeout: float = 10.0
+    timeout: float = TIMEOUT
 
     def __post_init__(self) -> None:
         levels = list(self.concurrency)
@@ -41,6 +42,11 @@ class Plan:
                 f"the concurrency must be rising whole numbers from 1 to {MAX_CONCURRENCY}, such as 1,2,4,8; "
                 f"received {','.join(map(str, levels)) or 'none'}"
             )
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Whom it asks. Raises: UsageError: the server is not HOST:PORT."""
+        return Endpoint(self.server, self.model, self.timeout)
 
     @property
     def protocol(self) -> str:

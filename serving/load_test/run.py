@@ -2,12 +2,12 @@
 
 import asyncio
 import gc
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from serving.load_test.closed_loop import ClosedLoop, Exchange, Requests
+from serving.load_test.interruption import Interruption
 from serving.load_test.level import Level
 from serving.load_test.plan import Plan
 
@@ -26,7 +26,7 @@ class Results:
     interrupted: bool
 
 
-async def run_levels(plan: Plan, exchange: Exchange, requests: Requests, show: Show) -> Results:
+async def run_levels(plan: Plan, exchange: Exchange, requests: Requests, show: Show, interruption: Interruption) -> Results:
     """Runs the plan until its end, a level where every request fails, or Ctrl-C.
 
     Args:
@@ -34,14 +34,16 @@ async def run_levels(plan: Plan, exchange: Exchange, requests: Requests, show: S
         exchange: sends an encoded body and gives the encoded answer, or raises PredictionError.
         requests: what is sent.
         show: called between levels with those that are measured and what comes next.
+        interruption: entered; from now on Ctrl-C ends the measuring and nothing else.
     """
+    endpoint = plan.endpoint
     levels: list[Level] = []
 
     async def measure() -> None:
         for concurrency in plan.concurrency:
             show(levels, f"concurrency {concurrency}: warming up, then measuring for {plan.seconds:g} s ...")
-            await ClosedLoop(exchange, concurrency, requests).run(plan.seconds * _WARM_UP)
-            loop = ClosedLoop(exchange, concurrency, requests)
+            await ClosedLoop(exchange, concurrency, requests, endpoint).run(plan.seconds * _WARM_UP)
+            loop = ClosedLoop(exchange, concurrency, requests, endpoint)
             try:
                 await loop.run(plan.seconds)
             finally:
@@ -51,24 +53,12 @@ async def run_levels(plan: Plan, exchange: Exchange, requests: Requests, show: S
                 return
 
     work = asyncio.create_task(measure())
-    with _cancelled_by_interrupt(work), _few_pauses():
+    interruption.cancels(work)
+    with _few_pauses():
         await asyncio.wait([work])
     if not work.cancelled():
         work.result()
     return Results(plan, levels, interrupted=work.cancelled())
-
-
-@contextmanager
-def _cancelled_by_interrupt(work: "asyncio.Task[None]") -> Iterator[None]:
-    """Ctrl-C cancels the work, so that what was measured until then can be told."""
-    loop = asyncio.get_running_loop()
-    usual = signal.getsignal(signal.SIGINT)
-    loop.add_signal_handler(signal.SIGINT, work.cancel)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)
-        signal.signal(signal.SIGINT, usual)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """TF Serving's gRPC API: Predict and GetModelMetadata of PredictionService, GetModelStatus of ModelService."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -8,24 +7,22 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2, predict_pb2
 
+from serving.local_server.budget import Budget
 from serving.local_server.grpc_tensors import decode_tensors, encode_tensors
+from serving.local_server.message_reader import MessageReader
 from serving.local_server.model_store import ModelStore
 from serving.local_server.signature import RequestError, invalid, no_label
 from serving.local_server.workers import Workers
-
-# With MAX_REQUEST_BYTES this bounds the memory of the messages that come in.
-MAX_REQUESTS = 128
-# The message must have come after this time, even a large one on a busy machine.
-READ_SECONDS = 30
 
 
 class GrpcService:
     """Answers gRPC requests from a model store."""
 
-    def __init__(self, store: ModelStore, workers: Workers) -> None:
+    def __init__(self, store: ModelStore, workers: Workers, budget: Budget) -> None:
         self._store = store
         self._workers = workers
-        self._slots = asyncio.Semaphore(MAX_REQUESTS)
+        self._budget = budget
+        self._reader = MessageReader()
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Registers the methods; every other method of the API answers UNIMPLEMENTED."""
@@ -51,13 +48,16 @@ class GrpcService:
                 raise invalid("Missing ModelSpec")
             return method(request).SerializeToString()
 
-        async def answer(messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> bytes:
+        async def answer(_messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> bytes:
             try:
-                async with self._slots:
-                    message = await _only_message(messages)
+                message = await self._reader.read(context)
+                with self._budget.hold() as hold:
+                    hold.grow_to(len(message))
                     return await self._workers.run(len(message), answer_message, message)
             except RequestError as error:
-                return await context.abort(error.code, str(error))
+                message, refusal = b"", error.with_traceback(None)
+            # Not in the clause above, whose error would hold the message in memory for longer.
+            return await context.abort(refusal.code, str(refusal))
 
         # On the wire a stream of one message is the same as no stream; only that way the waiting for it can be bounded.
         return grpc.stream_unary_rpc_method_handler(answer)
@@ -83,16 +83,6 @@ class GrpcService:
 
     def _status(self, request: get_model_status_pb2.GetModelStatusRequest) -> get_model_status_pb2.GetModelStatusResponse:
         return self._store.status(request.model_spec.name, _version(request.model_spec))
-
-
-async def _only_message(messages: AsyncIterator[bytes]) -> bytes:
-    try:
-        return await asyncio.wait_for(anext(messages), READ_SECONDS)
-    except StopAsyncIteration as error:
-        raise invalid("the request has no message") from error
-    except asyncio.TimeoutError as error:
-        message = f"the request's message did not come within {READ_SECONDS} seconds"
-        raise RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, message) from error
 
 
 def _version(spec: model_pb2.ModelSpec) -> int | None:

@@ -12,6 +12,7 @@ from threading import Thread
 import grpc
 import uvicorn
 
+from serving.local_server.budget import Budget
 from serving.local_server.grpc_service import GrpcService
 from serving.local_server.model_store import ModelStore
 from serving.local_server.rest_connection import Connection
@@ -20,14 +21,18 @@ from serving.local_server.startup import HOST, port_error
 from serving.local_server.workers import MAX_REQUEST_BYTES, Workers
 
 GRACE_SECONDS = 5
+# Large requests are answered one at a time, so room for some that wait is enough.
+MAX_BYTES = 4 * MAX_REQUEST_BYTES
 
 GRPC_OPTIONS = [
     # Without this a second server would share the port silently and get half of the requests.
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
-    # A connection that says nothing ends, and one alone cannot take up all requests that are read at once.
+    # A connection that says nothing ends, and one alone cannot make others wait for long.
     ("grpc.server_handshake_timeout_ms", 10_000),
-    ("grpc.max_concurrent_streams", 100),
+    ("grpc.max_concurrent_streams", 16),
+    # Otherwise megabytes of each request come in before its message is read.
+    ("grpc.http2.bdp_probe", 0),
 ]
 
 
@@ -40,9 +45,9 @@ def listening(store: ModelStore, grpc_claim: socket.socket, rest_claim: socket.s
     """
     _allow_many_connections()
     started: Future[Callable[[], None]] = Future()
-    workers = Workers()
+    workers, budget = Workers(), Budget(MAX_BYTES)
     # In the main thread uvicorn would take the signals and raise them again after its end.
-    loop = Thread(target=lambda: asyncio.run(_answer(store, workers, grpc_claim, rest_claim, started)), name="requests")
+    loop = Thread(target=lambda: asyncio.run(_answer(store, workers, budget, grpc_claim, rest_claim, started)), name="requests")
     loop.start()
     try:
         end = started.result()
@@ -58,14 +63,15 @@ def listening(store: ModelStore, grpc_claim: socket.socket, rest_claim: socket.s
 async def _answer(
     store: ModelStore,
     workers: Workers,
+    budget: Budget,
     grpc_claim: socket.socket,
     rest_claim: socket.socket,
     started: Future[Callable[[], None]],
 ) -> None:
     """Serves both ports until it is told to end; `started` gets the function that tells so."""
     try:
-        grpc_server = _grpc_server(store, workers, grpc_claim)
-        rest_server = _rest_server(store, workers, rest_claim)
+        grpc_server = _grpc_server(store, workers, budget, grpc_claim)
+        rest_server = _rest_server(store, workers, budget, rest_claim)
         await grpc_server.start()
     except BaseException as error:
         started.set_exception(error)
@@ -83,10 +89,10 @@ async def _answer(
     await asyncio.gather(grpc_server.stop(GRACE_SECONDS), answering)
 
 
-def _grpc_server(store: ModelStore, workers: Workers, claim: socket.socket) -> grpc.aio.Server:
+def _grpc_server(store: ModelStore, workers: Workers, budget: Budget, claim: socket.socket) -> grpc.aio.Server:
     port: int = claim.getsockname()[1]
     server = grpc.aio.server(options=GRPC_OPTIONS)
-    GrpcService(store, workers).add_to(server)
+    GrpcService(store, workers, budget).add_to(server)
     try:
         server.add_insecure_port(f"{HOST}:{port}")
     except RuntimeError as error:
@@ -94,13 +100,13 @@ def _grpc_server(store: ModelStore, workers: Workers, claim: socket.socket) -> g
     return server
 
 
-def _rest_server(store: ModelStore, workers: Workers, claim: socket.socket) -> uvicorn.Server:
+def _rest_server(store: ModelStore, workers: Workers, budget: Budget, claim: socket.socket) -> uvicorn.Server:
     try:
         claim.listen()
     except OSError as error:
         raise port_error(claim.getsockname()[1], "--rest-port", error) from error
     config = uvicorn.Config(
-        RestService(store, workers, MAX_REQUEST_BYTES),
+        RestService(store, workers, budget, MAX_REQUEST_BYTES),
         http=Connection,
         ws="none",
         lifespan="off",

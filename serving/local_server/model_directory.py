@@ -1,19 +1,31 @@
 """Where an exported model's versions lie: `DIR/NAME/<version>/saved_model.pb`."""
 
+import re
 from pathlib import Path
 
 from tf_crossdistil.errors import CrossDistilError
 
+# TF Serving's versions are 64-bit integers.
+HIGHEST_VERSION = (1 << 63) - 1
 EXPORT_HINT = "export a model there with `crossdistil export --run RUN --to DIR/NAME`"
 
 
+def version_number(text: str) -> int | None:
+    """The version that a text names: ASCII digits of a number from 1 to HIGHEST_VERSION; None when it names none."""
+    # Python refuses to convert thousands of digits.
+    if re.fullmatch("[0-9]{1,255}", text) is None:
+        return None
+    number = int(text)
+    return number if 1 <= number <= HIGHEST_VERSION else None
+
+
 def version_folders(model_directory: Path) -> list[Path]:
-    """The folders that have a number as name, lowest first.
+    """The folders that have a version as name, lowest first.
 
     Raises:
         OSError: the directory cannot be read.
     """
-    folders = [child for child in model_directory.iterdir() if child.name.isdecimal() and child.is_dir()]
+    folders = [child for child in model_directory.iterdir() if version_number(child.name) and child.is_dir()]
     return sorted(folders, key=lambda folder: int(folder.name))
 
 
@@ -27,7 +39,10 @@ def newest_version(model_directory: Path) -> Path:
         raise CrossDistilError(f"{model_directory} is no directory; {EXPORT_HINT}")
     versions = version_folders(model_directory)
     if not versions:
-        raise CrossDistilError(f"{model_directory} has no version, which is a folder with a number as its name; {EXPORT_HINT}")
+        raise CrossDistilError(
+            f"{model_directory} has no version, which is a folder with a number from 1 to {HIGHEST_VERSION} as its name; "
+            f"{EXPORT_HINT}"
+        )
     complete = [version for version in versions if has_model(version)]
     if not complete:
         raise CrossDistilError(f"{versions[-1]} has no saved_model.pb, so it is no exported model; remove it, or {EXPORT_HINT}")

@@ -6,6 +6,7 @@ import re
 import traceback
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
 
@@ -17,27 +18,32 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from tensorflow_serving.apis import get_model_metadata_pb2
 
+from serving.local_server.budget import Budget, Hold
+from serving.local_server.model_directory import HIGHEST_VERSION
 from serving.local_server.model_store import ModelStore
 from serving.local_server.rest_tensors import decode_inputs, encode_outputs, parse_body
 from serving.local_server.signature import RequestError, invalid, no_label
 from serving.local_server.workers import Workers
 
+# As TF Serving maps them; every other one is 500.
 HTTP_CODES = {
     grpc.StatusCode.INVALID_ARGUMENT: 400,
     grpc.StatusCode.FAILED_PRECONDITION: 400,
     grpc.StatusCode.OUT_OF_RANGE: 400,
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
     grpc.StatusCode.NOT_FOUND: 404,
-    grpc.StatusCode.DEADLINE_EXCEEDED: 408,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: 413,
+    grpc.StatusCode.ABORTED: 409,
+    grpc.StatusCode.ALREADY_EXISTS: 409,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+    grpc.StatusCode.CANCELLED: 499,
     grpc.StatusCode.UNIMPLEMENTED: 501,
     grpc.StatusCode.UNAVAILABLE: 503,
+    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
 }
-# The bodies of all requests together may have so many times the bytes that one may have.
-BODIES = 8
-# A body must have come after this time, and the time that its bytes take at this rate.
-READ_SECONDS = 10
+# A body may be silent for this time, and must come at this rate on the whole.
+READ_SECONDS = 5
 BYTES_A_SECOND = 1 << 18
-MAX_VERSION = (1 << 63) - 1
 
 _MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 _PREDICT_PATH = re.compile(_MODEL + ":(?P<action>predict|classify|regress)", re.IGNORECASE | re.ASCII)
@@ -67,19 +73,27 @@ class Call:
             raise no_label(unquote(label))
         version = found["version"]
         # A number of more digits than Python would convert is one, too.
-        if version is not None and (len(version) > len(str(MAX_VERSION)) or int(version) > MAX_VERSION):
+        if version is not None and (len(version) > len(str(HIGHEST_VERSION)) or int(version) > HIGHEST_VERSION):
             raise invalid(f"Failed to convert version: {version} to numeric.")
         return cls((found["action"] or "status").lower(), unquote(found["name"]), None if version is None else int(version))
+
+
+class BodyError(Exception):
+    """A body that cannot be read, and the status that HTTP has for it."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class RestService:
     """An ASGI application that answers REST requests from a model store; a body may have `max_body` bytes."""
 
-    def __init__(self, store: ModelStore, workers: Workers, max_body: int) -> None:
+    def __init__(self, store: ModelStore, workers: Workers, budget: Budget, max_body: int) -> None:
         self._store = store
         self._workers = workers
+        self._budget = budget
         self._max_body = max_body
-        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -88,6 +102,8 @@ class RestService:
             response = await self._answer(request)
         except ClientDisconnect:
             return
+        except BodyError as error:
+            response = _error(str(error), error.status)
         except RequestError as error:
             response = _error(str(error), HTTP_CODES.get(error.code, 500))
         except Exception as error:
@@ -105,12 +121,9 @@ class RestService:
         return await self._workers.run(0, self._descriptions[call.action], self, call)
 
     async def _predict(self, request: Request, call: Call) -> Response:
-        body = bytearray()
-        try:
-            await self._read(request, body)
+        with self._budget.hold() as hold:
+            body = await self._read(request, hold)
             return await self._workers.run(len(body), self._predict_body, body, call)
-        finally:
-            self._held -= len(body)
 
     def _predict_body(self, content: bytearray, call: Call) -> Response:
         with self._store.use(call.model, call.version) as servable:
@@ -136,28 +149,29 @@ class RestService:
 
     _descriptions: dict[str, Callable[["RestService", Call], Response]] = {"status": _status, "metadata": _metadata}
 
-    async def _read(self, request: Request, body: bytearray) -> None:
+    async def _read(self, request: Request, hold: Hold) -> bytearray:
         """Reads a body; one that is refused is read to its end, for most clients listen only after that."""
-        refusal: RequestError | None = None
+        body = bytearray()
+        refusal: BodyError | RequestError | None = None
         async for chunk in _in_time(request.stream()):
-            refusal = refusal or self._refusal(len(body) + len(chunk), len(chunk))
-            if refusal is None:
+            if refusal is not None:
+                continue
+            try:
+                self._check_size(len(body) + len(chunk))
+                hold.grow_to(len(body) + len(chunk))
                 body += chunk
-                self._held += len(chunk)
-            else:
-                self._held -= len(body)
+            except (BodyError, RequestError) as error:
+                refusal = error
                 body.clear()
+                hold.release()
         if refusal is not None:
             raise refusal
+        return body
 
-    def _refusal(self, size: int, more: int) -> RequestError | None:
+    def _check_size(self, size: int) -> None:
         if size > self._max_body:
             message = f"the request has more than {self._max_body} bytes, which is the limit; send fewer rows at a time"
-            return RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
-        if self._held + more > BODIES * self._max_body:
-            message = "the requests that are being answered are too large together; ask again later"
-            return RequestError(grpc.StatusCode.UNAVAILABLE, message)
-        return None
+            raise BodyError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message)
 
 
 async def _in_time(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -170,10 +184,10 @@ async def _in_time(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         except StopAsyncIteration:
             return
         except asyncio.TimeoutError as error:
-            message = f"the request's body did not come within {READ_SECONDS} seconds, or slowly after them"
-            raise RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, message) from error
+            message = f"the request's body came too slowly: nothing for {READ_SECONDS} seconds, or little for longer"
+            raise BodyError(HTTPStatus.REQUEST_TIMEOUT, message) from error
         yield chunk
-        end += len(chunk) / BYTES_A_SECOND
+        end = min(end + len(chunk) / BYTES_A_SECOND, loop.time() + READ_SECONDS)
 
 
 def _as_dict(message: Message) -> dict[str, Any]:
@@ -187,7 +201,7 @@ def _json(content: dict[str, Any], status: int = 200) -> Response:
 
 def _error(message: str, status: int) -> Response:
     response = _json({"error": message}, status)
-    if status == HTTP_CODES[grpc.StatusCode.DEADLINE_EXCEEDED]:
+    if status == HTTPStatus.REQUEST_TIMEOUT:
         # What comes after this time would be the rest of the body.
         response.headers["connection"] = "close"
     return response

@@ -60,9 +60,7 @@ def decode_inputs(body: PredictBody, signature: Signature) -> dict[str, np.ndarr
 
 def encode_outputs(body: PredictBody, outputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """The response in the request's format; a single output stands without its name, as in TF Serving."""
-    columns = {
-        name: _plain(name, array.tolist()) if array.dtype == object else array.tolist() for name, array in outputs.items()
-    }
+    columns = {name: _plain(name, array) for name, array in outputs.items()}
     single = next(iter(columns.values())) if len(columns) == 1 else None
     if not body.by_row:
         return {"outputs": columns if single is None else single}

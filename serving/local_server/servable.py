@@ -1,8 +1,6 @@
 """One version of an exported model, run as TF Serving runs it: TensorFlow's version-1 loader and a session."""
 
-import logging
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import grpc
@@ -10,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from serving.local_server.signature import RequestError, Signature, invalid
+from tf_crossdistil.startup import without_deprecations
 
 GRPC_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -27,7 +26,7 @@ class Servable:
             graph=tf.Graph(), config=tf.compat.v1.ConfigProto(device_count={"GPU": 0}, allow_soft_placement=True)
         )
         try:
-            with self._session.graph.as_default(), _without_deprecations():
+            with self._session.graph.as_default(), without_deprecations():
                 model = tf.compat.v1.saved_model.load(self._session, [tf.saved_model.SERVING], str(directory))
         except BaseException:
             self._session.close()
@@ -75,21 +74,6 @@ class Servable:
     def close(self) -> None:
         """Frees the model's memory."""
         self._session.close()
-
-
-@contextmanager
-def _without_deprecations() -> Iterator[None]:
-    """Hides the advice to use the version-2 loader, which is not what TF Serving uses."""
-
-    def keep(record: logging.LogRecord) -> bool:
-        return "deprecated" not in record.getMessage()
-
-    logger = tf.get_logger()
-    logger.addFilter(keep)
-    try:
-        yield
-    finally:
-        logger.removeFilter(keep)
 
 
 def first_line(message: str) -> str:

@@ -1,6 +1,8 @@
 """Picks up new versions of a model from its folder and drops old ones, as TF Serving does with `latest: 1`."""
 
+import math
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,6 +12,9 @@ from serving.local_server.loading import load
 from serving.local_server.model_directory import content_of, has_model, newest_version, version_folders
 from serving.local_server.model_store import ModelStore
 from tf_crossdistil.errors import CrossDistilError
+
+# After a version was refused it is tried again after these times, as a file system may have failed for a while.
+RETRY_SECONDS = (5, 15, 60, 60, 60)
 
 
 class VersionWatcher:
@@ -23,6 +28,9 @@ class VersionWatcher:
         self._store = store
         self._seen: object = None
         self._refused: object = None
+        self._retries: Iterator[float] = iter(())
+        self._retry_at = 0.0
+        self._told = ""
 
     def load_first(self) -> int:
         """Loads the newest version; returns its number.
@@ -41,9 +49,7 @@ class VersionWatcher:
 
         def watch() -> None:
             while not ended.wait(poll_seconds):
-                # A file that is moved away while it is looked at; the next look sees the folder as it is then.
-                with suppress(OSError):
-                    self.look()
+                self._look_again()
 
         thread = Thread(target=watch, name="version watcher")
         thread.start()
@@ -69,19 +75,40 @@ class VersionWatcher:
         elif not versions:
             self._drop_all_but(None)
 
+    def _look_again(self) -> None:
+        try:
+            self.look()
+        except OSError:
+            # A file that is moved away while it is looked at; the next look sees the folder as it is then.
+            pass
+        except Exception as error:
+            # Whatever it is, later versions must still be seen.
+            self._complain(f"{self._directory} cannot be looked at for versions: {error!r}")
+
     def _take_up(self, version: Path) -> None:
         content = (version, content_of(version))
         settled, self._seen = content == self._seen, content
-        if not settled or content == self._refused:
+        if not settled or (content == self._refused and time.monotonic() < self._retry_at):
             return
         try:
             self._load(version)
         except CrossDistilError as error:
-            self._refused = content
-            _say(f"error: {error}; {self._still_serving()}", error=True)
+            self._refuse(content, str(error))
             return
         _say(f"serving {self._store.name} version {version.name}")
         self._drop_all_but(int(version.name))
+
+    def _refuse(self, content: object, reason: str) -> None:
+        if content != self._refused:
+            self._refused, self._retries, self._told = content, iter(RETRY_SECONDS), ""
+        self._retry_at = time.monotonic() + next(self._retries, math.inf)
+        self._complain(reason)
+
+    def _complain(self, reason: str) -> None:
+        """Says what is wrong, once while it stays so."""
+        if reason != self._told:
+            self._told = reason
+            _say(f"error: {' '.join(reason.split())}; {self._still_serving()}", error=True)
 
     def _load(self, version: Path) -> None:
         self._store.tell_loading(int(version.name))

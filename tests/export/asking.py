@@ -1,4 +1,4 @@
-"""Raw rows as the inputs of each signature, and the test split with the live model's answers."""
+"""Raw rows as the inputs of each signature, and exported versions as functions and by their variables."""
 
 import numpy as np
 import tensorflow as tf
@@ -15,6 +15,14 @@ def raw_inputs(experiment, rows):
 def example_inputs(experiment, rows, name="examples"):
     """The one input of every other signature."""
     return {name: np.array([serialize_example(experiment, row) for row in rows], object)}
+
+
+def load_signature(directory, name="serving_default"):
+    """A signature of an exported version as a function of tensors, through the version-2 loader."""
+    loaded = tf.saved_model.load(str(directory))
+    signature = loaded.signatures[name]
+    signature.keep_alive = loaded
+    return signature
 
 
 def variables_of(model):

@@ -21,7 +21,7 @@ from tf_crossdistil.config_file import parse_config
 from tf_crossdistil.data.records import split_batches
 from tf_crossdistil.errors import UsageError
 from tf_crossdistil.evaluation.evaluate import evaluate
-from tf_crossdistil.evaluation.record import evaluation_file
+from tf_crossdistil.evaluation.record import evaluation_file, keep_evaluation, read_evaluations
 from tf_crossdistil.export.limitations import find_limitations
 from tf_crossdistil.export.model_card import JSON_FILE, ModelCard
 from tf_crossdistil.export.model_card_page import PAGE_FILE, page
@@ -160,6 +160,7 @@ def test_the_page_says_what_the_json_says(directory, card):
         "# shared, version 4",
         "| score | sum of 1 finish, 0.5 like |",
         f"| like | 573 | {card['test']['tasks']['like']['auc']:.4f} |",
+        "| log loss | normalised entropy | ECE | calibration ratio |",
         "| duration | numeric | float32 | [batch] | 9.5 |",
         "| serving_default | predict |",
     ):
@@ -175,7 +176,7 @@ def test_the_row_of_the_examples_is_a_real_one_with_every_input(card, trained):
     command = shlex.split(card["examples"]["rest"])
     assert command[:2] == ["curl", "-d"] and command[3] == "http://127.0.0.1:8501/v1/models/shared:predict"
     (row,) = json.loads(command[2])["instances"]
-    samples = [json.loads(line) for line in trained.sample_file.read_text().splitlines()]
+    samples = [json.loads(line) for line in trained.sample_file.read_text().rstrip("\n").split("\n")]
     assert row.keys() == fields
     assert any(sample.items() <= row.items() for sample in samples)
     program: dict[str, object] = {}
@@ -202,12 +203,12 @@ def test_the_examples_work(card, trained, exported):
 
 def test_without_an_evaluation_of_the_exported_epoch_it_says_so(trained, measured, exported, tmp_path, monkeypatch):
     without_tensorflow(monkeypatch, exported / "1")
-    record = evaluation_file(trained, "test")
+    record = evaluation_file(trained, "test", trained.metadata.run)
     content = record.read_text()
     cases = {
         None: "the test split was not evaluated, so",
         content.replace('"checkpoint": "', '"checkpoint": "0'): "was evaluated before epoch",
-        content[:50]: "test.json is damaged",
+        content[:50]: ".json is damaged",
     }
     try:
         for text, words in cases.items():
@@ -217,7 +218,8 @@ def test_without_an_evaluation_of_the_exported_epoch_it_says_so(trained, measure
             made = export(trained, tmp_path)
             (warning,) = made.warnings
             assert words in warning
-            assert f"`crossdistil evaluate --run {trained.directory} --data DIR --split test`" in warning
+            command = f"run `crossdistil evaluate --run {trained.directory} --data DIR --split test`, with data run "
+            assert f"{command}{trained.metadata.run} as DIR, then export again" in warning
             card = json.loads((made.directory / JSON_FILE).read_text())
             assert card["test"] is None
             assert card["limitations"][0].startswith("The test split was not evaluated")
@@ -227,12 +229,49 @@ def test_without_an_evaluation_of_the_exported_epoch_it_says_so(trained, measure
     assert export(trained, tmp_path).warnings == []
 
 
+def test_metrics_of_the_training_s_data_go_before_those_of_other_data(trained, measured, exported, tmp_path, monkeypatch):
+    without_tensorflow(monkeypatch, exported / "1")
+    (own,) = read_evaluations(trained, "test")
+    own_file, other_file = (evaluation_file(trained, "test", name) for name in (own.data_run, "later"))
+    content = own_file.read_text()
+    keep_evaluation(trained, own.model_copy(update={"data_run": "later"}))
+    try:
+        both = export(trained, tmp_path)
+        own_file.unlink()
+        others = export(trained, tmp_path)
+    finally:
+        other_file.unlink()
+        own_file.write_text(content)
+    assert both.warnings == []
+    assert json.loads((both.directory / JSON_FILE).read_text())["test"]["data_run"] == own.data_run
+    (warning,) = others.warnings
+    assert warning.startswith(
+        f"the model card's test metrics are of data run later, and the run was trained on {own.data_run}: "
+    )
+    card = json.loads((others.directory / JSON_FILE).read_text())
+    assert card["test"]["data_run"] == "later"
+    assert f"The test metrics are of data run later, and the run was trained on {own.data_run}." in card["limitations"]
+
+
+def test_a_task_that_is_worse_than_its_rate_is_told(shared_experiment, trained, measured):
+    (evaluation,) = read_evaluations(trained, "test")
+    entropies = {"finish": 0.97, "like": 1.0123}
+    tasks = {task: metrics | {"normalized_entropy": entropies[task]} for task, metrics in evaluation.summary["tasks"].items()}
+    worse = evaluation.model_copy(update={"summary": evaluation.summary | {"tasks": tasks}})
+    told = [text for text in find_limitations(shared_experiment, trained.metadata, worse) if "entropy" in text]
+    (sentence,) = told
+    assert sentence.startswith("The normalised entropy of like is 1.0123: its probabilities are worse than ")
+
+
 def test_weak_places_are_told(shared_experiment, trained, measured):
     rates = trained.metadata.rates["test"]
     assert rates.oov["user"] > 0.05 > rates.oov["tags"]
     plain = find_limitations(shared_experiment, trained.metadata, None)
     share = f"{100 * rates.oov['user']:.1f} % of the values of user in the test split are out of its vocabulary and share 5 oov"
     assert any(sentence.startswith(share) for sentence in plain)
+    user, *others = shared_experiment.features
+    one = shared_experiment.model_copy(update={"features": [user.model_copy(update={"oov_buckets": 1}), *others]})
+    assert any("and share 1 oov embedding." in sentence for sentence in find_limitations(one, trained.metadata, None))
     assert not any("values of tags in the test" in sentence for sentence in plain)
     assert f"{trained.metadata.truncated['tags']:,} rows have more values of tags than the 4 that the model reads." in plain
     metadata = trained.metadata.model_copy(

@@ -4,17 +4,22 @@ import json
 import os
 import re
 import resource
+import shutil
 import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
+from tensorflow.core.protobuf import saved_model_pb2
 
 from tests.export.stand_ins import DIFFERENCE, is_whole, names, without_tensorflow
+from tests.models.small_model import small_model, small_run
 from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.export import publish
+from tf_crossdistil.export.live_model import live_probabilities
 from tf_crossdistil.export.publish import export
 from tf_crossdistil.export.served_model import ServedModel
 from tf_crossdistil.models.run import Run
@@ -183,10 +188,70 @@ def test_a_run_without_a_finished_epoch_is_refused(shared_experiment, prepared, 
 
 def test_a_target_that_cannot_be_written_is_told(trained, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(CrossDistilError, match=f"cannot export to {tmp_path}/file: .*File exists; no version was written"):
+    with pytest.raises(UsageError, match=f"{tmp_path}/file is a file, and a model's versions need a folder; give DIR/NAME"):
         export(trained, tmp_path / "file")
     with pytest.raises(CrossDistilError, match=f"{tmp_path}/file.*: Not a directory; .* give another --to"):
         export(trained, tmp_path / "file/shared")
+
+
+@pytest.mark.parametrize("name", ["ranker:2", "two\nlines", "/"])
+def test_a_name_that_no_model_can_have_is_refused(trained, tmp_path, name):
+    with pytest.raises(UsageError, match=r"--to must be DIR/NAME, .* printable and without ':'; received "):
+        export(trained, tmp_path / name)
+    assert names(tmp_path) == []
+
+
+def test_the_name_is_that_of_the_folder(quick, trained, tmp_path, monkeypatch):
+    (tmp_path / "café au lait/below").mkdir(parents=True)
+    (tmp_path / "linked").symlink_to(tmp_path / "café au lait")
+    monkeypatch.chdir(tmp_path / "café au lait/below")
+    for target, name in (("..", "café au lait"), (".", "below"), (tmp_path / "linked", "linked")):
+        card = export(trained, Path(target)).card.read_text()
+        assert card.startswith(f"# {name}, version ")
+        assert f" http://127.0.0.1:8501/v1/models/{quote(name)}:predict\n" in card
+
+
+def test_other_outputs_than_the_newest_version_has_are_told(quick, trained, tmp_path):
+    first, second = (export(trained, tmp_path) for _ in range(2))
+    assert not [text for text in [*first.warnings, *second.warnings] if "answers" in text]
+    path = second.directory / "saved_model.pb"
+    saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    outputs = saved.meta_graphs[0].signature_def["serving_default"].outputs
+    outputs["score"].CopyFrom(outputs["like"])
+    path.write_bytes(saved.SerializeToString())
+    (warning,) = [text for text in export(trained, tmp_path).warnings if "answers" in text]
+    assert warning.startswith("version 3 answers finish, like, and version 2 finish, like, score: a client that asks for what ")
+    path.write_bytes(b"no model")
+    assert not [text for text in export(trained, tmp_path, keep=1).warnings if "answers" in text]
+
+
+@pytest.fixture
+def damaged(trained, tmp_path):
+    """A run that a test may damage."""
+    shutil.copytree(trained.directory, tmp_path / "run")
+    return Run.open(tmp_path / "run")
+
+
+def test_other_vocabularies_than_the_run_was_trained_with_are_refused(damaged, prepared, tmp_path):
+    file = damaged.vocabularies / "word.txt"
+    file.write_bytes(b"".join(sorted(file.read_bytes().splitlines(keepends=True), reverse=True)))
+    mending = f"restore it from the prepared data, run {prepared.metadata.run}, or train again, in another --run"
+    with pytest.raises(CrossDistilError, match=rf"{file} is not the vocabulary that the run was trained with, .*; {mending}"):
+        export(damaged, tmp_path / "shared")
+    with pytest.raises(CrossDistilError, match=f"{file} is not the vocabulary"):
+        live_probabilities(damaged, [{}])
+    file.unlink()
+    with pytest.raises(CrossDistilError, match=f"cannot read {file}: No such file or directory; {mending}"):
+        export(damaged, tmp_path / "shared")
+    assert names(tmp_path) == ["run"]
+
+
+def test_a_sample_without_rows_is_refused_at_once(damaged, tmp_path):
+    for text, words in (("", "has no rows to check the export with"), ("{", "cannot read .*/sample.jsonl: ")):
+        damaged.sample_file.write_text(text)
+        with pytest.raises(CrossDistilError, match=rf"{words}.*; restore it from the prepared data, run "):
+            export(damaged, tmp_path / "shared")
+    assert names(tmp_path) == ["run"]
 
 
 class Disturbed(ServedModel):
@@ -200,10 +265,18 @@ class Disturbed(ServedModel):
         bias.assign(was)
 
 
-def test_a_model_that_answers_otherwise_than_the_live_one_is_not_published(trained, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A run whose export is soon done."""
+    features = [{"name": "user", "kind": "categorical", "dim": 3}]
+    model, experiment = small_model(features=features, model={"backbone": "shared_bottom", "towers": [4]})
+    return small_run(tmp_path_factory.mktemp("small"), model, experiment)
+
+
+def test_a_model_that_answers_otherwise_than_the_live_one_is_not_published(small, tmp_path, monkeypatch):
     monkeypatch.setattr(publish, "ServedModel", Disturbed)
     with pytest.raises(CrossDistilError, match="the exported model is not the live one"):
-        export(trained, tmp_path)
+        export(small, tmp_path)
     assert names(tmp_path) == []
 
 
@@ -218,8 +291,9 @@ def no_room_for_more_than(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, usual)
 
 
-@pytest.mark.parametrize("size", [2_000, 30_000, pytest.param(300_000, marks=pytest.mark.slow)])
-def test_a_disk_that_takes_no_more_leaves_nothing(trained, tmp_path, size):
+# The weights, or else the graph, are the first that find no room.
+@pytest.mark.parametrize("size", [pytest.param(100, marks=pytest.mark.slow), 10_000])
+def test_a_disk_that_takes_no_more_leaves_nothing(small, tmp_path, size):
     with no_room_for_more_than(size), pytest.raises(CrossDistilError, match=f"cannot export to {tmp_path}: .*File too large"):
-        export(trained, tmp_path)
+        export(small, tmp_path)
     assert names(tmp_path) == []

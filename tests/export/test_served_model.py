@@ -62,6 +62,7 @@ def test_every_id_that_beam_wrote_is_the_id_that_the_graph_looks_up(prepared, sh
     assert seen == len(raw_rows[1])
 
 
+@pytest.mark.slow
 def test_clean_process_answers_as_the_live_model_on_every_test_row(exported, shared_experiment, asked):
     process = subprocess.run(
         [sys.executable, "-c", CLEAN_PROCESS, str(exported / "1")],

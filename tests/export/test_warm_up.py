@@ -1,5 +1,6 @@
 """The warm-up file, replayed as TF Serving replays it."""
 
+import json
 from collections import Counter
 
 import numpy as np
@@ -63,10 +64,18 @@ def test_rows_are_real_ones_and_their_lists_differ_in_length(logs, trained):
     assert len(set(firsts)) > len(raw) / 2
 
 
+def test_a_line_of_the_sample_ends_where_the_file_says(tmp_path):
+    rows = [{"user": "a\u2028b\u2029c\x85d\re\x0bf\x0cg\x1ch"}, {"user": "next"}]
+    path = tmp_path / "sample.jsonl"
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    assert read_sample(path) == rows
+
+
 def test_the_most_tasks_stay_within_what_tf_serving_reads(tmp_path):
     most = next(bound.max_length for bound in Experiment.model_fields["tasks"].metadata if hasattr(bound, "max_length"))
     tasks = [{"name": f"task{number}", "column": f"c{number}"} for number in range(most)]
-    write_warm_up(tmp_path, "many", small_experiment(tasks=tasks), small_rows())
+    experiment = small_experiment(tasks=tasks, features=[{"name": "user", "kind": "categorical", "dim": 3}])
+    write_warm_up(tmp_path, "many", experiment, small_rows())
     records = [len(record) for record in tf.data.TFRecordDataset(str(tmp_path / FILE)).as_numpy_iterator()]
     assert len(records) == (2 + 2 * most) * len(SIZES)
     assert len(records) <= 1000

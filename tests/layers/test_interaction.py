@@ -9,13 +9,14 @@ import tensorflow as tf
 import tf_keras as keras
 
 from tests.conftest import CONTENT, request_rows
+from tests.export.asking import load_signature
 from tests.models.small_model import small_batch, small_experiment, small_model
 from tf_crossdistil.config import Model
 from tf_crossdistil.config_file import parse_config
 from tf_crossdistil.data.feature_lookup import FeatureLookup
 from tf_crossdistil.data.raw_features import raw_columns
 from tf_crossdistil.errors import UsageError
-from tf_crossdistil.export.served_model import ServedModel, load_signature
+from tf_crossdistil.export.served_model import ServedModel
 from tf_crossdistil.layers.interaction import INTERACTIONS, make_interaction
 from tf_crossdistil.models.crossdistil import CrossDistilModel
 from tf_crossdistil.models.ranking_network import EVERY_TASK, check_network

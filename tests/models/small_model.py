@@ -1,5 +1,6 @@
 """A model small enough to follow by hand, batches for it, and runs that hold it."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -88,12 +89,17 @@ def small_metadata(experiment: Experiment, counts: dict[str, int] = COUNTS) -> M
         counts={"train": counts},
         rates={},
         vocabularies={
-            "user": Vocabulary(size=5, ids=USERS, sha256=""),
-            "tags": Vocabulary(size=3, ids=TAGS, sha256=""),
+            owner: Vocabulary(size=size, ids=ids, sha256=hashlib.sha256(small_vocabulary(owner, size)).hexdigest())
+            for owner, size, ids in (("user", 5, USERS), ("tags", 3, TAGS))
         },
         numeric={"duration": numbers, "age": numbers.model_copy(update={"boundaries": AGES})},
         inputs=[],
     )
+
+
+def small_vocabulary(owner: str, size: int) -> bytes:
+    """The file: u0, u1, ... of users."""
+    return "".join(f"{owner[0]}{number}\n" for number in range(size)).encode()
 
 
 def small_model(
@@ -158,8 +164,7 @@ def small_run(directory: Path, model: CrossDistilModel, experiment: Experiment) 
     (prepared / METADATA_FILE).write_text(model.metadata.model_dump_json(), encoding="utf-8")
     (prepared / SAMPLE_FILE).write_text("".join(json.dumps(row) + "\n" for row in small_rows()), encoding="utf-8")
     for owner, vocabulary in model.metadata.vocabularies.items():
-        values = [f"{owner[0]}{number}\n" for number in range(vocabulary.size)]
-        (prepared / "vocabulary" / f"{owner}.txt").write_text("".join(values), encoding="utf-8")
+        (prepared / "vocabulary" / f"{owner}.txt").write_bytes(small_vocabulary(owner, vocabulary.size))
     run = Run.create(directory / "run", experiment, PreparedData(prepared, model.metadata, Manifest(files=[])))
     tf.train.CheckpointManager(weights_checkpoint(model), str(run.checkpoints / "best"), max_to_keep=1).save()
     return run

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.export.asking import load_signature
 from tests.models.small_model import live_students, small_batch, small_model, small_rows, small_run
 from tf_crossdistil.backbones.registry import BACKBONES
 from tf_crossdistil.data.raw_features import raw_columns
 from tf_crossdistil.export.publish import export
-from tf_crossdistil.export.served_model import load_signature
 from tf_crossdistil.models.ranking_network import teacher_name
 from tf_crossdistil.tags import all_tags
 

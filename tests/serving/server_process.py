@@ -24,17 +24,23 @@ COLUMNS = {name: [row[name] for row in ROWS] for name in ("author", "duration")}
 
 
 @dataclass(frozen=True)
-class Server:
-    """A running local server."""
+class Addresses:
+    """Where a local server's faces are: gRPC as host and port, REST as the model's URL."""
 
-    process: subprocess.Popen[str]
-    line: str
     grpc: str
     rest: str
 
     @property
     def rest_address(self) -> str:
         return self.rest.removeprefix("http://").partition("/")[0]
+
+
+@dataclass(frozen=True)
+class Server(Addresses):
+    """A local server's process, and the line that it said first."""
+
+    process: subprocess.Popen[str]
+    line: str
 
 
 def start_server(model: Path, *options: str) -> Server:
@@ -51,7 +57,7 @@ def start_server(model: Path, *options: str) -> Server:
     found = re.fullmatch(r"serving (\S+) version (\d+): gRPC (\S+), REST (\S+)\n", line)
     if found is None:
         pytest.fail(f"the server said {line!r} and {process.communicate()[1]!r}")
-    return Server(process, line, found[3], found[4])
+    return Server(found[3], found[4], process, line)
 
 
 def end_server(server: Server, number: int = signal.SIGTERM) -> tuple[int, str, str]:

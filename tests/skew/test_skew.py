@@ -166,6 +166,25 @@ def test_no_false_alarms_of_small_samples(skew, training_rows):
         assert named(skew(chosen)) == set()
 
 
+@pytest.mark.parametrize(("broken", "verdict"), [(10, "stable"), (11, "incomplete"), (1000, "incomplete")])
+def test_requests_that_lack_more_than_one_in_a_hundred_are_not_stable(broken, verdict, prepared, training_rows, tmp_path):
+    path = write_lines(tmp_path / "rows.jsonl", json_rows(training_rows[:1000]) + b"oops\n" * broken)
+    document = skew_document(measure_skew(prepared, [path]))
+    assert (document["verdict"], named(document)) == (verdict, set())
+
+
+def test_a_file_that_ends_too_soon_is_not_stable_but_may_drift(prepared, training_rows, tmp_path):
+    for rows, verdict in (
+        (training_rows[:1000], "incomplete"),
+        (changed(training_rows[:1000], "word", lambda value: ""), "drifted"),
+    ):
+        path = write_records(tmp_path / "log", mixed_logs(rows))
+        path.write_bytes(path.read_bytes()[:-5])
+        document = skew_document(measure_skew(prepared, [path]))
+        assert document["verdict"] == verdict
+        assert list(document["unfinished_files"]) == [str(path)]
+
+
 def test_data_of_another_version(prepared, tmp_path):
     odd = prepared.metadata.model_copy(update={"config": {"name": "odd"}})
     broken = type(prepared)(prepared.directory, odd, prepared.manifest)

@@ -1,6 +1,7 @@
 """Distributions of streams, and the bins in which they are compared, against counts in plain Python."""
 
 from collections import Counter
+from functools import cache
 
 import numpy as np
 import pytest
@@ -125,6 +126,93 @@ def test_rare_values_give_way_to_the_oov():
     assert shares["out of vocabulary"] == pytest.approx(0.1)
 
 
+def test_rare_values_keep_a_part_where_the_oov_is_more_than_theirs():
+    """Two fifths of unseen rows are out of vocabulary, a fifth of training is rare: some of these come again all the same."""
+    known = [1] * 800 + list(range(2, 202))
+    found = [1] * 560 + list(range(2, 202, 5)) + [500] * 400
+    bins = id_bins(ids_of(known, 600), ids_of(found, 600), OovShares(202, 0.4), names)
+    rare = sum(share for name, share in by_name(bins, "expected").items() if name.startswith("other values"))
+    # A quarter of their fifth, next to four fifths less a 201st of what is taken; then both scaled to what is left.
+    assert rare == pytest.approx(0.6 * 0.05 / (0.05 + 0.8 - 0.4 / 201))
+    assert bins.psi.drift == 0
+
+
+# Buckets, values, how uneven they are, rows of training and of requests: from hardly any bucket hit to nearly all of them.
+HASHED = {
+    "ids of their own": (50_000, 10**9, 0.0, 8000, 2000),
+    "many buckets, few rows": (50_000, 250_000, 0.8, 8000, 2000),
+    "many buckets, many rows": (50_000, 250_000, 0.8, 250_000, 3000),
+    "one in two hit": (40_000, 20_000, 0.8, 30_000, 2000),
+    "even values": (20_000, 10_000, 0.0, 20_000, 2000),
+    "few buckets": (1000, 5000, 0.8, 30_000, 2000),
+    "few buckets, few rows": (1000, 5000, 0.8, 3000, 2000),
+    "fewer values than buckets": (1000, 300, 1.0, 30_000, 2000),
+}
+
+
+@cache
+def hashed_draws(case):
+    """Training and held-out rows of one distribution, and rows of training again."""
+    buckets, values, uneven, known, found = HASHED[case]
+    generator = np.random.default_rng(0)
+    if values > 1e8:
+        draws = generator.integers(0, buckets, known + found)
+    else:
+        shares = np.arange(1, values + 1) ** -uneven
+        draws = generator.integers(0, buckets, values)[generator.choice(values, known + found, p=shares / shares.sum())]
+    return draws[:known], draws[known:], generator.choice(draws[:known], found, replace=False)
+
+
+def hashed_ids(values, buckets):
+    distribution = Ids(buckets)
+    distribution.add(values, np.zeros(len(values), bool))
+    return distribution
+
+
+def id_names(ids):
+    return [str(number) for number in ids]
+
+
+@pytest.mark.parametrize("case", HASHED)
+def test_held_out_rows_of_hashed_values_do_not_drift(case):
+    buckets = HASHED[case][0]
+    known, unseen, again = hashed_draws(case)
+    training = hashed_ids(known, buckets)
+    for found in (unseen, again, np.concatenate([unseen[::2], again[::2]])):
+        bins = id_bins(training, hashed_ids(found, buckets), None, id_names)
+        assert bins.expected.sum() == pytest.approx(1) == bins.observed.sum()
+        assert bins.expected.min() >= 0
+        assert by_name(bins, "observed")["values that training lacks"] == pytest.approx(np.mean(~np.isin(found, known)))
+        assert bins.psi.drift < 0.04
+    same = id_bins(training, training, None, id_names)
+    assert same.psi.value == 0
+
+
+@pytest.mark.parametrize("case", [case for case in HASHED if case != "ids of their own"])
+def test_hashed_values_that_did_drift_are_seen(case):
+    buckets, _, _, _, rows = HASHED[case]
+    known, unseen, _ = hashed_draws(case)
+    training = hashed_ids(known, buckets)
+    # Half of the rows now have a thousand ids that training did not know, then one and the same.
+    empty = np.setdiff1d(np.arange(buckets), known)
+    changes = [np.resize(empty, rows // 2), np.full(rows // 2, known[0])]
+    for change in changes if len(empty) > 0 and len(empty) < 0.75 * buckets else changes[1:]:
+        found = np.concatenate([unseen[: rows // 2], change])
+        assert id_bins(training, hashed_ids(found, buckets), None, id_names).psi.drift > 0.25
+
+
+def test_unseen_ids_of_a_shared_vocabulary_are_no_drift():
+    """Another feature put ids 1 to 4999 into the vocabulary."""
+    generator = np.random.default_rng(0)
+    shares = np.arange(1, 5000) ** -0.8
+    known, found = (1 + generator.choice(4999, rows, p=shares / shares.sum()) for rows in (5000, 2000))
+    bins = id_bins(ids_of(known, 5001), ids_of(found, 5001), OovShares(5000, 0.0), id_names)
+    expected, observed = (by_name(bins, side)["values that training lacks"] for side in ("expected", "observed"))
+    assert observed == pytest.approx(np.mean(~np.isin(found, known)))
+    assert expected == pytest.approx(observed, abs=0.02)
+    assert bins.psi.drift < 0.05
+
+
 def test_lists_give_each_value_its_part_of_the_row():
     lists = IdLists(8, 3)
     values = np.array([[1, 0, 2], [0, 0, 0], [3, 3, 3], [1, 2, 3]])
@@ -144,10 +232,10 @@ def test_lengths_are_compared():
 
     bins = length_bins(lists([0, 1, 2, 2, 4] * 50), lists([0, 1, 1, 1, 1] * 50))
     assert by_name(bins, "expected") == pytest.approx(
-        {"length 2": 0.4, "length 1": 0.2, "length 4": 0.2, "other lengths": 0, "missing": 0.2}
+        {"length 2": 0.4, "length 1": 0.2, "length 4": 0.2, "lengths that training lacks": 0, "missing": 0.2}
     )
     assert by_name(bins, "observed") == pytest.approx(
-        {"length 2": 0, "length 1": 0.8, "length 4": 0, "other lengths": 0, "missing": 0.2}
+        {"length 2": 0, "length 1": 0.8, "length 4": 0, "lengths that training lacks": 0, "missing": 0.2}
     )
     assert bins.labels[bins.largest_change] == "length 1"
 

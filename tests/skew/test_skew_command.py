@@ -48,6 +48,14 @@ def test_threshold_decides(skew, training_rows, tmp_path):
     assert code == 0 and "features: 0 drifted, 0 shifted, 9 stable" in out
 
 
+def test_lost_requests_are_told(skew, training_rows, tmp_path):
+    path = write_lines(tmp_path / "rows.jsonl", json_rows(training_rows[:200]) + b"oops\n" * 200)
+    code, out, _ = skew("--requests", path, "--json", tmp_path / "skew.json")
+    assert code == 0 and "warning: left out 200 of 400 requests" in out
+    assert "warning: too much is missing to call the requests stable: more than 1% of them was left out" in out
+    assert json.loads((tmp_path / "skew.json").read_text())["verdict"] == "incomplete"
+
+
 def test_few_requests_are_told(skew, training_rows, tmp_path):
     rows = [{name: value for name, value in row.items() if name != "author"} for row in training_rows[:12]]
     _, out, _ = skew("--requests", write_lines(tmp_path / "rows.jsonl", json_rows(rows)))

@@ -1,6 +1,7 @@
 """The command that puts load on a server: load-test."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.training.interruption import INTERRUPTED
 
 if TYPE_CHECKING:
+    from serving.load_test.level import Level
     from serving.load_test.run import Results
 
 # A file or a pipe has room for long lines.
@@ -51,15 +53,19 @@ def load_test(
         raise UsageError(f"{plot} must end in one of {', '.join(_IMAGES)}; give another --plot")
 
     from serving.load_test.against_server import load_test as test_server
+    from serving.load_test.interruption import Interruption
     from serving.load_test.plan import Plan
     from serving.load_test.table import levels_table
 
     plan = Plan(server, model, rest, rows, levels, seconds, timeout)
-    with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
-        results = test_server(
-            plan, input_file, lambda done, next_level: live.update(levels_table(done, next_level), refresh=True)
-        )
-    _tell(results, plot, json_file)
+    with Interruption() as interruption:
+        with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
+
+            def show(done: "Sequence[Level]", next_level: str) -> None:
+                live.update(levels_table(done, next_level), refresh=True)
+
+            results = test_server(plan, input_file, show, interruption)
+        _tell(results, plot, json_file)
 
 
 def _tell(results: "Results", plot: Path | None, json_file: Path | None) -> None:

@@ -35,7 +35,7 @@ def skew(
 ) -> None:
     """Compare logged requests with the training split: missing values, oov, quantiles and the population stability index.
 
-    Ends with 0 whether or not a feature drifted; the verdict is in the table and in --json.
+    Ends with 0 whether or not a feature drifted; the verdict of each is in the table, and that of all in --json.
 
     Example: `crossdistil skew --data data --requests 'logs/requests-*.tfrecord' --json skew.json`
     """

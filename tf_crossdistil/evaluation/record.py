@@ -1,4 +1,4 @@
-"""What evaluation measured of a run's best epoch, kept in the run: RUN/evaluation/<split>.json."""
+"""What evaluation measured of a run's best epoch, kept in the run: RUN/evaluation/<split>-<data run>.json."""
 
 import logging
 import os
@@ -68,8 +68,8 @@ def means_by_task(predictions: Predictions) -> dict[str, Means]:
 
 
 def keep_evaluation(run: Run, evaluation: Evaluation) -> None:
-    """Keeps an evaluation in its run, in the place of the split's former one; says so where that cannot be written."""
-    path = evaluation_file(run, evaluation.split)
+    """Keeps an evaluation in its run, in the place of the former one of the same rows; says so where that cannot be written."""
+    path = evaluation_file(run, evaluation.split, evaluation.data_run)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(exist_ok=True)
@@ -82,16 +82,17 @@ def keep_evaluation(run: Run, evaluation: Evaluation) -> None:
             aside.unlink(missing_ok=True)
 
 
-def read_evaluation(run: Run, split: str) -> Evaluation | None:
-    """The newest evaluation of a split; None where there is none.
+def read_evaluations(run: Run, split: str) -> list[Evaluation]:
+    """What was measured of a split: first on the data that the run was trained on, then on others, the newest first.
 
     Raises:
-        CrossDistilError: its file is damaged.
+        CrossDistilError: a file is damaged.
     """
-    path = evaluation_file(run, split)
-    return read_document(path, Evaluation) if path.exists() else None
+    own = evaluation_file(run, split, run.metadata.run)
+    files = sorted(own.parent.glob(f"{split}-*.json"), key=lambda file: (file == own, file.stat().st_mtime), reverse=True)
+    return [read_document(file, Evaluation) for file in files]
 
 
-def evaluation_file(run: Run, split: str) -> Path:
-    """Where the evaluation of a split is kept."""
-    return run.directory / _FOLDER / f"{split}.json"
+def evaluation_file(run: Run, split: str, data_run: str) -> Path:
+    """Where the evaluation of a split of a data run is kept."""
+    return run.directory / _FOLDER / f"{split}-{data_run}.json"

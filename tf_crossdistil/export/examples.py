@@ -5,6 +5,7 @@ import math
 import shlex
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict
 
@@ -36,7 +37,7 @@ def write_examples(experiment: Experiment, model: str, rows: Sequence[dict[str, 
         f'with Client("127.0.0.1:8500", model={json.dumps(model)}) as client:\n    print(client.predict([row]))'
     )
     body = json.dumps({"instances": [row]}, ensure_ascii=False)
-    rest = f"curl -d {shlex.quote(body)} {shlex.quote(f'http://127.0.0.1:8501/v1/models/{model}:predict')}"
+    rest = f"curl -d {shlex.quote(body)} http://127.0.0.1:8501/v1/models/{quote(model, safe='')}:predict"
     return Examples(grpc=grpc, rest=rest)
 
 

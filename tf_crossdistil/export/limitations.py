@@ -2,6 +2,7 @@
 
 from tf_crossdistil.config import Experiment, MultiValueFeature, VocabularyFeature
 from tf_crossdistil.evaluation.record import Evaluation
+from tf_crossdistil.metrics.summary import format_value
 from tf_crossdistil.schema import Metadata
 
 # Out-of-vocabulary values above this share of a split are told.
@@ -24,7 +25,14 @@ def _of_evaluation(metadata: Metadata, evaluation: Evaluation | None) -> list[st
         return ["The test split was not evaluated: the validation metrics chose the epoch, and so flatter the model."]
     sentences = []
     if evaluation.data_run != metadata.run:
-        sentences.append(f"The test metrics are of data run {evaluation.data_run}, and training used another one.")
+        sentences.append(f"The test metrics are of data run {evaluation.data_run}, and the run was trained on {metadata.run}.")
+    for task, metrics in evaluation.summary["tasks"].items():
+        entropy = metrics["normalized_entropy"]
+        if entropy is not None and entropy > 1:
+            sentences.append(
+                f"The normalised entropy of {task} is {format_value(entropy)}: its probabilities are worse than the same one, "
+                "its positive rate, for every row."
+            )
     unlabelled = [task for task in evaluation.summary["tasks"] if task not in evaluation.means]
     return [*sentences, *(f"No row of the test split has a label of {task}." for task in unlabelled)]
 
@@ -41,9 +49,10 @@ def _of_vocabularies(experiment: Experiment, metadata: Metadata) -> list[str]:
     for feature in experiment.features:
         share = rates.oov.get(feature.name, 0.0)
         if isinstance(feature, VocabularyFeature) and share > _NOTABLE:
+            buckets = experiment.vocabulary_owner(feature).oov_buckets
             sentences.append(
                 f"{100 * share:.1f} % of the values of {feature.name} in the {split} split are out of its vocabulary and share "
-                f"{experiment.vocabulary_owner(feature).oov_buckets} oov embeddings."
+                f"{buckets} oov embedding{'' if buckets == 1 else 's'}."
             )
     return sentences
 

@@ -10,6 +10,7 @@ from tf_crossdistil.data.feature_lookup import FeatureLookup
 from tf_crossdistil.data.raw_features import raw_columns
 from tf_crossdistil.models.crossdistil import CrossDistilModel
 from tf_crossdistil.models.run import Run
+from tf_crossdistil.models.run_vocabularies import checked_vocabularies
 
 
 def live_probabilities(
@@ -21,9 +22,13 @@ def live_probabilities(
         run: a training run.
         rows: raw features by name, every one of them.
         model: that of the best epoch, if it is loaded already.
+
+    Raises:
+        CrossDistilError: a vocabulary is not the one that the run was trained with.
     """
     # A GPU may round products to fewer bits than what is served does.
     with tf.device("/CPU:0"):
         model = run.load_best() if model is None else model
-        logits = model(FeatureLookup(run.experiment, run.vocabularies)(raw_columns(run.experiment, rows)), training=False)
+        lookup = FeatureLookup(run.experiment, checked_vocabularies(run))
+        logits = model(lookup(raw_columns(run.experiment, rows)), training=False)
         return {task: tf.sigmoid(logits[task]).numpy() for task in run.experiment.task_names}

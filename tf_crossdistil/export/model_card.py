@@ -166,7 +166,7 @@ def describe(
         test=None if evaluation is None else _test(evaluation),
         validation=_validation(run, epoch),
         inputs=_inputs(experiment, metadata),
-        signatures=_signatures(directory),
+        signatures=read_signatures(directory),
         packages={
             "tf_crossdistil": tf_crossdistil.__version__,
             "tensorflow": tf.__version__,
@@ -245,8 +245,12 @@ def _input(name: str, kind: str, dtype: tf.DType, is_list: bool, **facts: Any) -
     return InputFacts(name=name, kind=kind, type=dtype.name, shape=[-1, -1] if is_list else [-1], **facts)
 
 
-def _signatures(directory: Path) -> dict[str, SignatureFacts]:
-    """What the written SavedModel itself says."""
+def read_signatures(directory: Path) -> dict[str, SignatureFacts]:
+    """What a written SavedModel itself says of its signatures, by name.
+
+    Raises:
+        OSError, google.protobuf.message.DecodeError: there is no SavedModel, or it is damaged.
+    """
     saved = saved_model_pb2.SavedModel.FromString((directory / "saved_model.pb").read_bytes())
     definitions = saved.meta_graphs[0].signature_def
     return {

@@ -7,14 +7,16 @@ from tf_crossdistil.export.model_card import InputFacts, ModelCard, TensorFacts
 from tf_crossdistil.metrics.summary import format_value
 
 PAGE_FILE = "MODEL_CARD.md"
-# In the order of columns; others follow.
+# In the order of columns.
 _METRICS = {
     "rows": "rows",
     "auc": "AUC",
     "multi_auc": "Multi-AUC",
     "gauc": "GAUC",
     "log_loss": "log loss",
+    "normalized_entropy": "normalised entropy",
     "ece": "ECE",
+    "calibration_ratio": "calibration ratio",
     "positive_rate": "positive rate",
     "mean_prediction": "mean prediction",
 }

@@ -6,18 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 
 from tf_crossdistil.errors import CrossDistilError, UsageError
-from tf_crossdistil.evaluation.record import Evaluation, read_evaluation
+from tf_crossdistil.evaluation.record import Evaluation, read_evaluations
 from tf_crossdistil.export.check import check_answers
 from tf_crossdistil.export.live_model import live_probabilities
-from tf_crossdistil.export.model_card import JSON_FILE, ModelCard, describe
+from tf_crossdistil.export.model_card import JSON_FILE, ModelCard, describe, read_signatures
 from tf_crossdistil.export.model_card_page import PAGE_FILE, page
 from tf_crossdistil.export.score import Score
 from tf_crossdistil.export.served_model import ServedModel
+from tf_crossdistil.export.signatures import SERVING_SIGNATURE
 from tf_crossdistil.export.versions import HIGHEST_VERSION, clear_dead, find_versions, only_publisher, prune, publish, workspace
 from tf_crossdistil.export.warm_up import read_sample, write_warm_up
 from tf_crossdistil.models.run import BestEpoch, Run
+from tf_crossdistil.models.run_vocabularies import checked_vocabularies
 from tf_crossdistil.training.reasons import reason_of
 
 
@@ -57,15 +60,15 @@ def export(run: Run, target: Path, version: int | None = None, score: Score | No
 
     Raises:
         UsageError: the version exists already or is no positive 63-bit integer, `keep` is below 1, the score does not suit
-            the tasks, or the target is itself a version.
-        CrossDistilError: the run has no finished epoch, the version's answers are not the live model's, or the target cannot
-            be written.
+            the tasks, or the target is itself a version, a file, or has no name that a model can have.
+        CrossDistilError: the run has no finished epoch, its vocabularies are not those it was trained with, the version's
+            answers are not the live model's, or the target cannot be written.
     """
     _check_arguments(target, version, keep)
+    name = _model_name(target)
     if score is not None:
         score.check_tasks(run.experiment.task_names)
-    epoch, rows = run.best_epoch(), _sample(run)
-    name = target.absolute().name
+    epoch, rows, vocabularies = run.best_epoch(), _sample(run), checked_vocabularies(run)
     try:
         target.mkdir(parents=True, exist_ok=True)
         warnings = clear_dead(target)
@@ -73,7 +76,7 @@ def export(run: Run, target: Path, version: int | None = None, score: Score | No
         with workspace(target) as aside:
             ready = aside / "version"
             model = run.load(epoch)
-            served = ServedModel(model.network, run.experiment, run.vocabularies, score)
+            served = ServedModel(model.network, run.experiment, vocabularies, score)
             served.save(ready)
             write_warm_up(ready, name, run.experiment, rows)
             difference = check_answers(ready, lambda asked: live_probabilities(run, asked, model), run.experiment, rows, score)
@@ -81,9 +84,11 @@ def export(run: Run, target: Path, version: int | None = None, score: Score | No
             with only_publisher(target):
                 while directory is None:
                     number = _number(target, version)
-                    _write_card(ready, describe(run, epoch, evaluation, score, rows, ready, name, number))
+                    card = describe(run, epoch, evaluation, score, rows, ready, name, number)
+                    _write_card(ready, card)
                     size = sum(path.stat().st_size for path in ready.rglob("*") if path.is_file())
                     directory = publish(ready, target, number)
+                warnings += _other_outputs(target, card)
             if keep is not None:
                 warnings += prune(target, keep, directory, aside)
     except (OSError, tf.errors.OpError) as error:
@@ -103,9 +108,23 @@ def _check_arguments(target: Path, version: int | None, keep: int | None) -> Non
         raise UsageError(f"--version must be from 1 to {HIGHEST_VERSION}; received {version}")
     if keep is not None and keep < 1:
         raise UsageError(f"--keep must be at least 1; received {keep}")
+    if target.exists() and not target.is_dir():
+        raise UsageError(f"{target} is a file, and a model's versions need a folder; give DIR/NAME")
     if (target / "saved_model.pb").exists():
         raise UsageError(f"{target} is itself a version; give the folder above it, and the number by --version")
     _number(target, version)
+
+
+def _model_name(target: Path) -> str:
+    """What clients ask for: the last part of the path; a link goes by its own name."""
+    name = (target.resolve() if target.name in ("", "..") else target).name
+    # TF Serving's REST addresses have a colon behind the name.
+    if not name or ":" in name or not name.isprintable():
+        raise UsageError(
+            f"--to must be DIR/NAME, where NAME is what clients ask for, printable and without ':'; received '{target}', whose "
+            f"name is {name!r}"
+        )
+    return name
 
 
 def _number(target: Path, version: int | None) -> int:
@@ -121,28 +140,58 @@ def _number(target: Path, version: int | None) -> int:
 
 
 def _sample(run: Run) -> list[dict[str, Any]]:
+    mending = f"restore it from the prepared data, run {run.metadata.run}, or train again, in another --run"
     try:
-        return read_sample(run.sample_file)
+        rows = read_sample(run.sample_file)
     except (OSError, ValueError) as error:
-        raise CrossDistilError(f"cannot read {run.sample_file}: {error}; train again, in another --run") from error
+        raise CrossDistilError(f"cannot read {run.sample_file}: {error}; {mending}") from error
+    if not rows:
+        raise CrossDistilError(f"{run.sample_file} has no rows to check the export with; {mending}")
+    return rows
 
 
 def _test_evaluation(run: Run, epoch: BestEpoch, warnings: list[str]) -> Evaluation | None:
-    """The evaluation of the exported weights on the test split; where there is none, a warning that says how to get it."""
-    fault = "the test split was not evaluated"
+    """The evaluation of the exported weights on the test split, where there is one; a warning where it is not of the training's
+    data, or there is none.
+    """
+    lacking, evaluation = "the test split was not evaluated", None
     try:
-        evaluation = read_evaluation(run, "test")
-        if evaluation is not None and evaluation.is_of(epoch):
-            return evaluation
-        if evaluation is not None:
-            fault = f"the test split was evaluated before epoch {epoch.number}, which is exported, became the best"
+        evaluations = read_evaluations(run, "test")
+        evaluation = next((each for each in evaluations if each.is_of(epoch)), None)
+        if evaluations:
+            lacking = f"the test split was evaluated before epoch {epoch.number}, which is exported, became the best"
     except CrossDistilError as error:
-        fault = str(error)
+        lacking = str(error)
+    trained_on = run.metadata.run
+    if evaluation is None:
+        fault = f"{lacking}, so the model card lacks test metrics"
+    elif evaluation.data_run != trained_on:
+        fault = f"the model card's test metrics are of data run {evaluation.data_run}, and the run was trained on {trained_on}"
+    else:
+        return evaluation
     warnings.append(
-        f"{fault}, so the model card lacks test metrics: run `crossdistil evaluate --run {shlex.quote(str(run.directory))} "
-        "--data DIR --split test`, then export again"
+        f"{fault}: run `crossdistil evaluate --run {shlex.quote(str(run.directory))} --data DIR --split test`, with data run "
+        f"{trained_on} as DIR, then export again"
     )
-    return None
+    return evaluation
+
+
+def _other_outputs(target: Path, card: ModelCard) -> list[str]:
+    """A sentence where the newest of a model's other versions has other outputs, which its clients may ask for."""
+    others = [number for number in find_versions(target) if number != card.version]
+    try:
+        newest = max(others)
+        former = read_signatures(find_versions(target)[newest])[SERVING_SIGNATURE].outputs
+    except (ValueError, KeyError, IndexError, OSError, DecodeError):
+        # There is none, or it is none of ours.
+        return []
+    outputs = card.signatures[SERVING_SIGNATURE].outputs
+    if outputs.keys() == former.keys():
+        return []
+    return [
+        f"version {card.version} answers {', '.join(outputs)}, and version {newest} {', '.join(former)}: a client that asks "
+        "for what only one of them has fails on the other; if it is not meant, export with the same --score as before, or none"
+    ]
 
 
 def _write_card(ready: Path, card: ModelCard) -> None:

@@ -1,7 +1,6 @@
 """The served model: student towers only, raw features in, probabilities out."""
 
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 
@@ -54,11 +53,3 @@ class ServedModel(tf.Module):
         """
         tf.saved_model.save(self, str(directory), signatures=self.served_signatures)
         write_method_names(directory, self._experiment)
-
-
-def load_signature(directory: Path, name: str = SERVING_SIGNATURE) -> Any:
-    """A signature of an exported version as a function of tensors, for comparisons with the live model."""
-    loaded = tf.saved_model.load(str(directory))
-    signature = loaded.signatures[name]
-    signature.keep_alive = loaded
-    return signature

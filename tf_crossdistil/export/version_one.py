@@ -1,13 +1,13 @@
 """A written SavedModel, loaded and run as TF Serving does: TensorFlow's version-1 loader and a session."""
 
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 from numpy.typing import NDArray
+
+from tf_crossdistil.startup import without_deprecations
 
 
 class VersionOneModel:
@@ -21,7 +21,7 @@ class VersionOneModel:
         # A GPU may round products to fewer bits, and would be taken from the live model.
         config = tf.compat.v1.ConfigProto(device_count={"GPU": 0}, allow_soft_placement=True)
         self.session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
-        with self.session.graph.as_default(), _without_deprecations():
+        with self.session.graph.as_default(), without_deprecations():
             model = tf.compat.v1.saved_model.load(self.session, [tf.saved_model.SERVING], str(directory))
         # Entries without a method name, such as the initialisation, are no signatures that a request may call.
         self.definitions = {name: definition for name, definition in model.signature_def.items() if definition.method_name}
@@ -37,18 +37,3 @@ class VersionOneModel:
 
     def __exit__(self, *error: object) -> None:
         self.session.close()
-
-
-@contextmanager
-def _without_deprecations() -> Iterator[None]:
-    """Hides the advice to use the version-2 loader, which is not what TF Serving uses."""
-
-    def keep(record: logging.LogRecord) -> bool:
-        return "deprecated" not in record.getMessage()
-
-    logger = tf.get_logger()
-    logger.addFilter(keep)
-    try:
-        yield
-    finally:
-        logger.removeFilter(keep)

@@ -27,7 +27,8 @@ _BATCH_SIZES = [2**power for power in range(11)]
 
 def read_sample(path: Path) -> list[dict[str, Any]]:
     """The raw example rows that the pipeline kept, one JSON object a line."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    with path.open(encoding="utf-8", newline="\n") as lines:
+        return [json.loads(line) for line in lines]
 
 
 def write_warm_up(directory: Path, model_name: str, experiment: Experiment, rows: list[dict[str, Any]]) -> None:

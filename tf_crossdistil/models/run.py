@@ -5,7 +5,7 @@ RUN/data/                 metadata, vocabularies and sample rows of the data it 
 RUN/warm_start.json       which former run it started from, where there is one
 RUN/history.json          one entry an epoch
 RUN/checkpoints/          `last` to resume from, `best` to evaluate and export
-RUN/evaluation/           what was measured of the best epoch, a file a split
+RUN/evaluation/           what was measured of the best epoch, a file a split and data run
 RUN/tensorboard/          the same numbers, and those within epochs, for TensorBoard
 """
 

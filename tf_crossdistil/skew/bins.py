@@ -9,14 +9,13 @@ from numpy.typing import NDArray
 
 from tf_crossdistil.skew.distributions import Distribution, IdLists, Ids, Numbers
 from tf_crossdistil.skew.psi import Psi, stability_index
+from tf_crossdistil.skew.unseen_rows import counts_in_unseen_rows, discounted, nearest_mixture
 
 MISSING = "missing"
 OOV = "out of vocabulary"
 _MOST_VALUES = 20
 _MOST_GROUPS = 10
 _QUANTILE_BINS = 10
-# Of the share of values that occurred once, where many more are out of vocabulary than these can explain.
-_LEFT_OF_RARE = 0.25
 # Requests that a bin of its own is expected to have: with fewer, the index is mostly noise.
 _FEWEST_EXPECTED = 5
 
@@ -45,30 +44,32 @@ class OovShares:
 
 
 def id_bins(training: Ids, requests: Ids, oov: OovShares | None, name_ids: Callable[[list[int]], list[str]]) -> Bins:
-    """Bins of the most frequent ids, of the others in groups of like frequency, of missing values, and of the oov.
+    """Bins of the most frequent ids, of the others in groups of like frequency, of new ones, of missing values, and of the oov.
 
     A vocabulary leaves out more of the rows that it was not made of. So the oov share expected of requests is any between that
-    of training and that of unseen rows.
+    of training and that of unseen rows. How many unseen rows have ids that training lacks follows from its rarest ones.
     """
     end = len(training.counts) if oov is None else oov.first_id
     groups = _by_frequency(training.counts[:end], training, requests)
-    names = [*name_ids(groups.single), *groups.names_of_others("other values")]
+    names = [*name_ids(groups.single), *groups.names_of_others("values")]
     expected, observed = groups.shares(training, training.counts[:end]), groups.shares(requests, requests.counts[:end])
     if oov is None:
-        return _bins([*names, MISSING], expected, observed, training, requests)
+        unseen = groups.shares(training, counts_in_unseen_rows(training.counts, groups.single))
+        return _bins([*names, MISSING], nearest_mixture(expected, unseen, observed), observed, training, requests)
     outside = [ids.counts[end:].sum() / ids.rows for ids in (training, requests)]
-    if oov.unseen is not None:
-        shares = sorted([outside[0], oov.unseen * (1 - expected[-1])])
-        likely = float(np.clip(outside[1], *shares))
-        expected[:-1] = _discounted(expected[:-1], groups.sizes(training.counts[:end]), likely - outside[0])
-        outside[0] = likely
-    return _bins([*names, MISSING, OOV], np.append(expected, outside[0]), np.append(observed, outside[1]), training, requests)
+    unseen_share = outside[0] if oov.unseen is None else oov.unseen * (1 - expected[-1])
+    likely = float(np.clip(outside[1], *sorted([outside[0], unseen_share])))
+    # Training lacks some of a vocabulary that other features share, or that was made of other rows.
+    new = min(float(observed[-2]), training.once(end), float(expected.sum() - expected[-1]) - (likely - outside[0]))
+    expected[:-2] = discounted(expected[:-2], groups.sizes(training.counts[:end])[:-1], new + likely - outside[0])
+    expected[-2] = new
+    return _bins([*names, MISSING, OOV], np.append(expected, likely), np.append(observed, outside[1]), training, requests)
 
 
 def length_bins(training: IdLists, requests: IdLists) -> Bins:
-    """Bins of the most frequent lengths of lists, of the others in groups of like frequency, and of missing lists."""
+    """Bins of the most frequent lengths of lists, of the others in groups of like frequency, of new and of missing ones."""
     groups = _by_frequency(training.lengths, training, requests)
-    names = [*(f"length {length}" for length in groups.single), *groups.names_of_others("other lengths"), MISSING]
+    names = [*(f"length {length}" for length in groups.single), *groups.names_of_others("lengths"), MISSING]
     expected, observed = groups.shares(training, training.lengths), groups.shares(requests, requests.lengths)
     return _bins(names, expected, observed, training, requests)
 
@@ -112,53 +113,49 @@ def _edges(numbers: NDArray[np.float32], bins: int) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class _Groups:
-    """Positions in bins: the most frequent ones in one each, `single`, then `others` groups; `bin_of` `[positions]`."""
+    """Positions in bins, `bin_of` `[positions]`: the most frequent in one each, `single`, `others` groups, and the new."""
 
     single: list[int]
     others: int
     bin_of: NDArray[np.int64]
 
-    def names_of_others(self, name: str) -> list[str]:
-        if self.others == 1:
-            return [name]
-        return [f"{name}, frequency group {number} of {self.others}" for number in range(1, self.others + 1)]
+    def names_of_others(self, of: str) -> list[str]:
+        """Names of all bins but the `single` ones."""
+        numbers = range(1, self.others + 1)
+        groups = [f"other {of}{f', frequency group {number} of {self.others}' * (self.others > 1)}" for number in numbers]
+        return [*groups, f"{of} that training lacks"]
+
+    @property
+    def _count(self) -> int:
+        return len(self.single) + self.others + 1
 
     def shares(self, side: Distribution, counts: NDArray[np.floating]) -> NDArray[np.floating]:
         """Shares of rows in each bin, and of rows without a value."""
-        rows = np.bincount(self.bin_of, counts, len(self.single) + self.others)
+        rows = np.bincount(self.bin_of, counts, self._count)
         return np.append(rows, side.missing) / side.rows
 
     def sizes(self, counts: NDArray[np.floating]) -> NDArray[np.int64]:
         """How many positions in each bin have a count."""
-        return np.bincount(self.bin_of[counts > 0], minlength=len(self.single) + self.others)
+        return np.bincount(self.bin_of[counts > 0], minlength=self._count)
 
 
 def _by_frequency(counts: NDArray[np.floating], training: Distribution, requests: Distribution) -> _Groups:
     """Positions by their frequency in training.
 
-    One bin for all that is not most frequent would hide that requests have one rare value only.
+    One bin for all that is not most frequent would hide that requests have one rare value only. What training lacks has a bin
+    of its own, since its share there says nothing of that in new rows.
     """
     fewest = _FEWEST_EXPECTED / _smaller(training, requests) * training.rows
     order = np.argsort(-counts, kind="stable")
     single = min(_MOST_VALUES, int(np.count_nonzero(counts >= fewest)))
     rest = counts[order[single:]]
-    groups = int(np.clip(rest.sum() / fewest, 1, _MOST_GROUPS))
+    groups = int(np.clip(rest.sum() / fewest, int(rest.any()), _MOST_GROUPS))
     bin_of = np.empty(len(counts), np.int64)
     bin_of[order[:single]] = np.arange(single)
     middles = (np.cumsum(rest) - rest / 2) / max(rest.sum(), 1)
     bin_of[order[single:]] = single + np.minimum(middles * groups, groups - 1).astype(np.int64)
+    bin_of[counts == 0] = single + groups
     return _Groups(order[:single].tolist(), groups, bin_of)
-
-
-def _discounted(shares: NDArray[np.floating], sizes: NDArray[np.int64], taken: float) -> NDArray[np.floating]:
-    """Shares less `taken` in all, of which every value loses as much (absolute discounting, Ney et al. 1994).
-
-    So rare values lose most of their share, and frequent ones hardly any: those come again.
-    """
-    if not sizes.sum():
-        return shares
-    left = np.maximum(shares - taken * sizes / sizes.sum(), _LEFT_OF_RARE * shares)
-    return left * ((shares.sum() - taken) / left.sum())
 
 
 def _smaller(training: Distribution, requests: Distribution) -> int:

@@ -49,6 +49,15 @@ class Ids(Distribution):
         super().__init__()
         self.counts = np.zeros(ids)
 
+    @property
+    def times(self) -> NDArray[np.floating]:
+        """How often each id occurred, `[ids]`."""
+        return self.counts
+
+    def once(self, end: int) -> float:
+        """Share of rows with an id below `end` that occurred once: about that of unseen rows with a new one (Good, 1953)."""
+        return float(self.counts[:end][self.times[:end] == 1].sum() / self.rows)
+
     def _add_present(self, values: NDArray[np.int64]) -> None:
         np.add.at(self.counts, values, 1.0)
 
@@ -75,6 +84,11 @@ class IdLists(Ids):
         np.add.at(self.lengths, lengths, 1.0)
         np.add.at(self.values, values[is_value], 1.0)
         np.add.at(self.counts, values[is_value], np.repeat(1.0 / lengths, lengths))
+
+    @property
+    def times(self) -> NDArray[np.floating]:
+        """How often each id occurred, `[ids]`."""
+        return self.values
 
     @property
     def mean_length(self) -> float:

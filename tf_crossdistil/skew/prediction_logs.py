@@ -9,8 +9,15 @@ from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import input_pb2, predict_pb2, prediction_log_pb2
 
 from tf_crossdistil.skew.raw_values import BrokenRequestError, Request, RequestReader
+from tf_crossdistil.skew.tf_examples import EXAMPLES_INPUT, example_row, read_examples
+from tf_crossdistil.skew.tfrecords import is_whole, without_checksum
 
-_EXAMPLES = "examples"
+
+def read_logged_record(record: bytes, reader: RequestReader) -> tuple[Request, list[str]]:
+    """The request of a PredictionLog with its checksum behind it; see `read_prediction_log`."""
+    if not is_whole(record):
+        raise BrokenRequestError("is corrupt: its checksum is another")
+    return read_prediction_log(without_checksum(record), reader)
 
 
 def read_prediction_log(record: bytes, reader: RequestReader) -> tuple[Request, list[str]]:
@@ -41,29 +48,17 @@ def _predict(request: predict_pb2.PredictRequest, reader: RequestReader) -> tupl
         raise BrokenRequestError("has a tensor that cannot be decoded") from error
     if not all(isinstance(values, list) for values in columns.values()):
         raise BrokenRequestError("has a tensor without rows")
-    if list(columns) == [_EXAMPLES]:
-        return reader.examples([_example_row(serialized) for serialized in columns[_EXAMPLES]])
+    if list(columns) == [EXAMPLES_INPUT]:
+        return read_examples(columns[EXAMPLES_INPUT], reader)
     return reader.request(columns)
 
 
 def _examples(request: Any, reader: RequestReader) -> tuple[Request, list[str]]:
     """Of a classify, regress or multi-inference request; features of the context belong to every row."""
     given: input_pb2.Input = request.input
-    context = _row(given.example_list_with_context.context)
+    context = example_row(given.example_list_with_context.context)
     examples = chain(given.example_list.examples, given.example_list_with_context.examples)
-    return reader.examples([context | _row(example) for example in examples])
-
-
-def _example_row(serialized: Any) -> dict[str, list[Any]]:
-    try:
-        return _row(tf.train.Example.FromString(serialized))
-    except (DecodeError, TypeError) as error:
-        raise BrokenRequestError("has an input that is no serialized tf.Example") from error
-
-
-def _row(example: tf.train.Example) -> dict[str, list[Any]]:
-    features = example.features.feature.items()
-    return {name: list(getattr(feature, feature.WhichOneof("kind") or "bytes_list").value) for name, feature in features}
+    return reader.examples([context | example_row(example) for example in examples])
 
 
 _LOGS: dict[str, Callable[[Any, RequestReader], tuple[Request, list[str]]]] = {

@@ -58,9 +58,25 @@ class RequestReader:
         names = dict.fromkeys(name for row in rows for name in row)
         return self.request({name: [row.get(name) for row in rows] for name in names})
 
+    def row(self, row: Mapping[str, Any]) -> tuple[Request, list[str]]:
+        """The same of a row as users have it, whose numbers may be text, as `crossdistil predict` reads them."""
+        return self.request({name: [self._read_text(name, value)] for name, value in row.items()})
+
     def examples(self, rows: Sequence[Mapping[str, list[Any]]]) -> tuple[Request, list[str]]:
         """The same of tf.Examples, in which every feature is a list; one without values is missing."""
         return self.rows([{name: self._example_value(name, values) for name, values in row.items()} for row in rows])
+
+    def _read_text(self, name: str, value: Any) -> Any:
+        """The number that a text is; None of one that is empty, and a text that is none as it is."""
+        field = self._fields.get(name)
+        if field is None or not isinstance(value, str) or (field.dtype == tf.string and not field.is_list):
+            return value
+        if not value.strip():
+            return None
+        try:
+            return value if field.is_list else float(value)
+        except ValueError:
+            return value
 
     def _example_value(self, name: str, values: list[Any]) -> Any:
         if name not in self._fields or self._fields[name].is_list:

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tf_crossdistil.skew.comparison import QUANTILES, FeatureSkew, Sides
-from tf_crossdistil.skew.skew import Skew
+from tf_crossdistil.skew.skew import MOST_BROKEN, Skew
 
 _COLOURS = {"drifted": "red", "shifted": "yellow", "stable": "green"}
 _NAMED = 10
@@ -33,7 +33,7 @@ def skew_document(skew: Skew) -> dict[str, Any]:
         "requests": skew.requests,
         "request_rows": skew.request_rows,
         "broken": dict(reading.broken),
-        "cut_files": reading.cut,
+        "unfinished_files": reading.unfinished,
         "unknown_features": dict(reading.unknown),
         "features": {feature.name: _feature_document(skew, feature) for feature in skew.features},
     }
@@ -132,8 +132,13 @@ def _warnings(skew: Skew) -> Iterator[str]:
     reading = skew.reading
     for reason, count in reading.broken.most_common():
         yield f"left out {count:,} of {reading.records:,} requests, since each {reason}"
-    for path in reading.cut:
-        yield f"{path} is damaged, or was still being written; nothing after its last whole record was read"
+    for path, reason in reading.unfinished.items():
+        yield f"{path} was not read to its end: {reason}"
+    if skew.incomplete:
+        yield (
+            f"too much is missing to call the requests stable: more than {MOST_BROKEN:.0%} of them was left out, or a file was "
+            "not read to its end"
+        )
     if reading.unknown:
         names = ", ".join(f"'{name}'" for name, _ in reading.unknown.most_common(_NAMED))
         more = f" and {len(reading.unknown) - _NAMED:,} more" if len(reading.unknown) > _NAMED else ""

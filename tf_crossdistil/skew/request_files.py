@@ -5,20 +5,18 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from io import BufferedIOBase
 from pathlib import Path
-
-import google_crc32c
-import tensorflow as tf
 
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.skew.json_requests import read_json_request
-from tf_crossdistil.skew.prediction_logs import read_prediction_log
+from tf_crossdistil.skew.prediction_logs import read_logged_record
 from tf_crossdistil.skew.raw_values import BrokenRequestError, Request, RequestReader
+from tf_crossdistil.skew.tfrecords import DamagedFileError, is_tfrecord, read_tfrecords
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _FIRST_BYTES = 4096
-_READ_BUFFER = 4 << 20
 
 
 @dataclass
@@ -26,15 +24,20 @@ class Reading:
     """What was met while requests were read.
 
     `records` were in the files; `broken` ones, by what is wrong with them, are left out. `unknown` counts, by name, requests
-    with a feature that the data set does not have, `present` those with one that it has. `cut` are files that end before
-    their last record does.
+    with a feature that the data set does not have, `present` those with one that it has. `unfinished` are files that could
+    not be read to their end, each with the reason.
     """
 
     records: int = 0
     broken: Counter[str] = field(default_factory=Counter)
     unknown: Counter[str] = field(default_factory=Counter)
     present: Counter[str] = field(default_factory=Counter)
-    cut: list[str] = field(default_factory=list)
+    unfinished: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def broken_share(self) -> float:
+        """Of the records that were in the files."""
+        return self.broken.total() / max(1, self.records)
 
 
 def find_request_files(pattern: str) -> list[Path]:
@@ -61,7 +64,7 @@ def read_requests(files: list[Path], experiment: Experiment, reading: Reading) -
     reader = RequestReader(experiment)
     for path in files:
         records, read_record = _open(path)
-        for record in _until_cut(records, path, reading):
+        for record in _readable(records, path, reading):
             reading.records += 1
             try:
                 request, unknown = read_record(record, reader)
@@ -85,37 +88,29 @@ def _open(path: Path) -> tuple[Iterator[bytes], _Read]:
             first = file.read1(_FIRST_BYTES)
     except (OSError, EOFError, zlib.error) as error:
         raise CrossDistilError(f"cannot read {path}: {error}; give the path of a request log") from error
-    if _is_tfrecord(first):
-        return _tfrecords(path, is_gzip), read_prediction_log
+    if is_tfrecord(first):
+        return _records(path, is_gzip, read_tfrecords), read_logged_record
     if b"\0" in first:
         raise CrossDistilError(
             f"{path} is neither a TFRecord file of PredictionLogs nor text with a JSON object a line; give a request log"
         )
-    return _lines(path, is_gzip), read_json_request
+    return _records(path, is_gzip, _lines), read_json_request
 
 
-def _is_tfrecord(first: bytes) -> bool:
-    """Whether the first bytes are the length of a record and the checksum of that length."""
-    if len(first) < 12:
-        return False
-    checksum = google_crc32c.value(first[:8])
-    masked = (((checksum >> 15) | (checksum << 17)) + 0xA282EAD8) & 0xFFFFFFFF
-    return masked == int.from_bytes(first[8:12], "little")
+def _records(path: Path, is_gzip: bool, split: Callable[[BufferedIOBase], Iterator[bytes]]) -> Iterator[bytes]:
+    with gzip.open(path) if is_gzip else path.open("rb") as file:
+        yield from split(file)
 
 
-def _tfrecords(path: Path, is_gzip: bool) -> Iterator[bytes]:
-    records = tf.data.TFRecordDataset([str(path)], "GZIP" if is_gzip else "", _READ_BUFFER)
-    yield from records.as_numpy_iterator()
+def _lines(file: BufferedIOBase) -> Iterator[bytes]:
+    return (line for line in file if line.strip())
 
 
-def _lines(path: Path, is_gzip: bool) -> Iterator[bytes]:
-    with gzip.open(path) if is_gzip else path.open("rb") as lines:
-        yield from (line for line in lines if line.strip())
-
-
-def _until_cut(records: Iterator[bytes], path: Path, reading: Reading) -> Iterator[bytes]:
-    """The records that can be read; a file whose writer died, or still writes, ends in the midst of one."""
+def _readable(records: Iterator[bytes], path: Path, reading: Reading) -> Iterator[bytes]:
+    """The records up to where a file ends or cannot be read further."""
     try:
         yield from records
-    except (tf.errors.DataLossError, tf.errors.OutOfRangeError, OSError, EOFError, zlib.error):
-        reading.cut.append(str(path))
+    except EOFError:
+        reading.unfinished[str(path)] = "it was cut off, or is still being written"
+    except (OSError, zlib.error, DamagedFileError) as error:
+        reading.unfinished[str(path)] = f"it is damaged or cannot be read: {getattr(error, 'strerror', None) or error}"

@@ -16,6 +16,8 @@ from tf_crossdistil.skew.request_files import Reading, read_requests
 # The usual reading of the index: below 0.1 stable, above 0.25 drifted.
 DEFAULT_THRESHOLD = 0.25
 _SHIFTED = 0.4
+# Of the requests: what a busy log may lose without telling another story.
+MOST_BROKEN = 0.01
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,15 @@ class Skew:
         return "shifted" if feature.drift > _SHIFTED * self.threshold else "stable"
 
     @property
+    def incomplete(self) -> bool:
+        """Whether more than 1 % of the requests were left out, or a file was not read to its end."""
+        return self.reading.broken_share > MOST_BROKEN or bool(self.reading.unfinished)
+
+    @property
     def worst(self) -> str:
-        """The verdict of the feature that drifted most."""
-        return self.verdict(self.features[0])
+        """The verdict of the feature that drifted most; `incomplete` in place of all but `drifted` if requests are."""
+        verdict = self.verdict(self.features[0])
+        return "incomplete" if self.incomplete and verdict != "drifted" else verdict
 
     def having(self, verdict: str) -> list[FeatureSkew]:
         """The features of a verdict."""
@@ -105,8 +113,8 @@ def prepared_experiment(data: PreparedData) -> Experiment:
 def _no_requests(files: list[Path], experiment: Experiment, reading: Reading) -> str:
     names = f"{files[0]}{f' and {len(files) - 1} more' if files[1:] else ''}"
     if not reading.records:
-        cut = ", and the file ends before its first record does" if reading.cut else ""
-        return f"{names} has no request{cut}; give a request log with at least one"
+        unfinished = "".join(f": {reason}" for reason in list(reading.unfinished.values())[:1])
+        return f"{names} has no request{unfinished}; give a request log with at least one"
     reason, count = reading.broken.most_common(1)[0]
     features = ", ".join(feature.name for feature in experiment.features)
     return (

@@ -115,6 +115,9 @@ class Scripted:
     most_at_once: int = 0
     running: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
+    # What the model gives, each output the feature; a test may change it while the server runs.
+    outputs: tuple[str, ...] = ("task",)
+    metadata_requests: int = 0
 
     def reply(self, replies: Sequence[Any], request: Any, pause: float) -> Any:
         """The next reply to a request for predictions; the last one is for all that follow."""
@@ -129,20 +132,16 @@ class Scripted:
         return reply
 
 
-# A model with one feature, `x`, and one task, `task`, which is the feature.
-METADATA = {
-    "metadata": {
-        "signature_def": {
-            "signature_def": {
-                "serving_default": {
-                    "inputs": {"x": {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": "-1"}]}}},
-                    "outputs": {"task": {"dtype": "DT_FLOAT"}},
-                }
-            }
-        }
-    }
-}
 RIGHT = "right"
+
+
+def rest_metadata(outputs: Sequence[str]) -> dict[str, Any]:
+    """The description of a model with one feature, `x`, and these outputs."""
+    signature = {
+        "inputs": {"x": {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": "-1"}]}}},
+        "outputs": {name: {"dtype": "DT_FLOAT"} for name in outputs},
+    }
+    return {"metadata": {"signature_def": {"signature_def": {"serving_default": signature}}}}
 
 
 @contextmanager
@@ -153,10 +152,16 @@ def scripted_rest(*replies: Any, pause: float = 0.0, port: int = 0) -> Iterator[
     def answer(head: str, body: bytes) -> bytes:
         seen.paths.append(head.split()[1])
         if head.startswith("GET"):
-            return http(json.dumps(METADATA).encode())
+            seen.metadata_requests += 1
+            return http(json.dumps(rest_metadata(seen.outputs)).encode())
         request = json.loads(body)
         reply = seen.reply(replies, request, pause)
-        return http(json.dumps({"outputs": request["inputs"]["x"]}).encode()) if reply == RIGHT else reply
+        if reply != RIGHT:
+            return bytes(reply)
+        values = request["inputs"]["x"]
+        # As TF Serving does, a single output is sent without its name.
+        outputs = values if len(seen.outputs) == 1 else dict.fromkeys(seen.outputs, values)
+        return http(json.dumps({"outputs": outputs}).encode())
 
     def talk(connection: socket.socket) -> None:
         seen.connections += 1
@@ -190,7 +195,9 @@ def scripted_grpc(*replies: Any, pause: float = 0.0, port: int = 0) -> Iterator[
         signature = signatures.signature_def["serving_default"]
         signature.inputs["x"].dtype = 1
         signature.inputs["x"].tensor_shape.dim.add(size=-1)
-        signature.outputs["task"].dtype = 1
+        for name in seen.outputs:
+            signature.outputs[name].dtype = 1
+        seen.metadata_requests += 1
         response = messages.GetModelMetadataResponse()
         response.metadata["signature_def"].value = signatures.SerializeToString()
         return bytes(response.SerializeToString())
@@ -199,7 +206,7 @@ def scripted_grpc(*replies: Any, pause: float = 0.0, port: int = 0) -> Iterator[
         parsed = messages.PredictRequest.FromString(request)
         reply = seen.reply(replies, parsed, pause)
         if reply == RIGHT:
-            return grpc_answer(np.frombuffer(parsed.inputs["x"].tensor_content, "<f4"))
+            return grpc_answer(np.frombuffer(parsed.inputs["x"].tensor_content, "<f4"), names=seen.outputs)
         if isinstance(reply, grpc.StatusCode):
             context.abort(reply, f"this is {reply.name}")
         return bytes(reply)
@@ -218,14 +225,17 @@ def scripted_grpc(*replies: Any, pause: float = 0.0, port: int = 0) -> Iterator[
         server.stop(None).wait()
 
 
-def grpc_answer(values: np.ndarray, sizes: Sequence[int] | None = None, dtype: int = 1) -> bytes:
-    """A PredictResponse whose task has these values, and this shape."""
+def grpc_answer(
+    values: np.ndarray, sizes: Sequence[int] | None = None, dtype: int = 1, names: Sequence[str] = ("task",)
+) -> bytes:
+    """A PredictResponse whose outputs each have these values, and this shape."""
     response = messages.PredictResponse()
-    tensor = response.outputs["task"]
-    tensor.dtype = dtype
-    for size in values.shape if sizes is None else sizes:
-        tensor.tensor_shape.dim.add(size=size)
-    tensor.tensor_content = values.astype("<f4").tobytes()
+    for name in names:
+        tensor = response.outputs[name]
+        tensor.dtype = dtype
+        for size in values.shape if sizes is None else sizes:
+            tensor.tensor_shape.dim.add(size=size)
+        tensor.tensor_content = values.astype("<f4").tobytes()
     return bytes(response.SerializeToString())
 
 

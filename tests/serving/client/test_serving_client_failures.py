@@ -34,6 +34,8 @@ from tests.serving.client.hostile_servers import (
 from tests.serving.server_process import Server
 
 TIMEOUT = 0.25
+# Of HTTP/2.
+SETTINGS, RST_STREAM, REFUSED_STREAM = 4, 3, 7
 # What a busy machine may add to it.
 SLACK = 1.5
 ROWS = [{"x": 0.25}, {"x": 0.75}]
@@ -142,14 +144,39 @@ def test_a_grpc_answer_that_is_too_large(asynchronous: bool, monkeypatch: pytest
     with scripted_grpc(b" " * (1 << 17)) as server:
         error = failure(asynchronous, server.address, rest=False)
     assert error.code == "RESOURCE_EXHAUSTED"
+    assert not error.retryable
     assert len(server.predicts) == 1
 
 
 @CLIENTS
-@pytest.mark.parametrize("status", [400, 404, 413, 500, 501, 504])
+def test_a_grpc_request_that_is_too_large_for_the_server(asynchronous: bool) -> None:
+    with scripted_grpc(RIGHT) as server, pytest.raises(PredictionError, match="larger than max") as caught:
+        ask(asynchronous, server.address, {"x": np.zeros(1_100_000)}, model="ranker", batch_size=1_100_000)
+    assert caught.value.code == "RESOURCE_EXHAUSTED"
+    assert "give fewer rows in a request (`batch_size`)" in str(caught.value)
+    assert not server.predicts
+
+
+@CLIENTS
+def test_a_grpc_server_without_room_for_another_stream(asynchronous: bool) -> None:
+    def refuse(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(bytes([0, 0, 0, SETTINGS, 0, 0, 0, 0, 0]))
+        time.sleep(0.1)
+        connection.sendall(bytes([0, 0, 4, RST_STREAM, 0, 0, 0, 0, 1, 0, 0, 0, REFUSED_STREAM]))
+
+    with listening(refuse) as address, pytest.raises(PredictionError) as caught:
+        ask(asynchronous, address, ROWS, model="ranker", retries=0)
+    assert f"{address} has no room for the request now" in str(caught.value)
+    assert "no server" not in str(caught.value)
+    assert (caught.value.code, caught.value.retryable) == ("UNAVAILABLE", True)
+
+
+@CLIENTS
+@pytest.mark.parametrize("status", [400, 404, 408, 413, 500, 501, 504])
 def test_an_html_page_in_place_of_an_answer(asynchronous: bool, status: int) -> None:
     codes = {400: "INVALID_ARGUMENT", 404: "NOT_FOUND", 413: "RESOURCE_EXHAUSTED", 501: "UNIMPLEMENTED"}
-    codes |= {500: "INTERNAL", 504: "DEADLINE_EXCEEDED"}
+    codes |= {408: "DEADLINE_EXCEEDED", 500: "INTERNAL", 504: "DEADLINE_EXCEEDED"}
     with scripted_rest(http(b"<html>\n<b>Oh", status, "text/html")) as server:
         error = failure(asynchronous, server.address, rest=True)
     assert f"HTTP status {status}" in str(error)

@@ -45,6 +45,14 @@ def test_a_busy_server_behind_a_proxy(asynchronous: bool, status: int) -> None:
 
 
 @CLIENTS
+def test_a_server_that_stays_too_busy(asynchronous: bool) -> None:
+    with scripted_rest(http(b'{"error": "slow down"}', 429)) as server, pytest.raises(PredictionError) as caught:
+        ask(asynchronous, server.address, ROWS, model="ranker", rest=True, retries=1)
+    assert (caught.value.code, len(server.predicts)) == ("RESOURCE_EXHAUSTED", 2)
+    assert f"{server.address} has no room for the request now (HTTP status 429: slow down)" in str(caught.value)
+
+
+@CLIENTS
 @TRANSPORTS
 @pytest.mark.parametrize("retries", [0, 1, 3])
 def test_the_number_of_retries(asynchronous: bool, rest: bool, retries: int) -> None:
@@ -139,13 +147,16 @@ def test_what_is_not_repeated(code: str) -> None:
         ({"timeout": float("inf")}, "timeout is a number of seconds above 0; received inf"),
         ({"batch_size": 0}, "a batch has at least 1 row; received 0"),
         ({"version": 1, "label": "stable"}, "a version or a label, not both; received version 1 and label 'stable'"),
-        ({"version": -1}, "a version is a whole number from 0; received -1"),
+        ({"version": 0}, "a version is a whole number from 1 to 9223372036854775807; received 0"),
+        ({"version": 2**63}, "a version is a whole number from 1 to 9223372036854775807; received 9223372036854775808"),
+        ({"label": "\ud800"}, r"the label must be text that UTF-8 can write; received '\\ud800'"),
+        ({"model": "m\udcff"}, r"the model must be text that UTF-8 can write; received 'm\\udcff'"),
     ],
 )
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 def test_options_that_cannot_be(kind: Any, options: dict[str, Any], told: str) -> None:
     with pytest.raises(UsageError, match=told):
-        kind("127.0.0.1:8500", model="ranker", **options)
+        kind("127.0.0.1:8500", **{"model": "ranker"} | options)
 
 
 def test_the_rest_of_a_large_call_is_not_asked_after_a_failure() -> None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from pipelines.checking.columns import canonical
 from serving.client import PredictionError
-from serving.client.columns import to_columns, to_tensor
+from serving.client.columns import to_model_columns, to_tensor
+from serving.client.tables import read_table
 from serving.client.transports import ModelInput
 
 COLUMNS = st.one_of(
@@ -33,14 +34,18 @@ COLUMNS = st.one_of(
 )
 
 
+def columns(rows: Any, inputs: dict[str, ModelInput]) -> Any:
+    return to_model_columns(read_table(rows, inputs), inputs)
+
+
 def texts(values: list[Any]) -> list[str]:
     model_input = ModelInput("DT_STRING")
-    return to_tensor(to_columns({"author": values}, {"author": model_input})["author"], model_input).tolist()
+    return to_tensor(columns({"author": values}, {"author": model_input})["author"], model_input).tolist()
 
 
 def numbers(values: list[Any]) -> list[float]:
     model_input = ModelInput("DT_FLOAT")
-    return to_tensor(to_columns({"duration": values}, {"duration": model_input})["duration"], model_input).tolist()
+    return to_tensor(columns({"duration": values}, {"duration": model_input})["duration"], model_input).tolist()
 
 
 @given(COLUMNS)
@@ -69,9 +74,18 @@ def test_text_of_each_kind() -> None:
     assert texts(values) == expected
 
 
-@pytest.mark.parametrize("value", ["\ud800", b"\xff", ["a"], {}, 1j])
-def test_what_is_no_text(value: Any) -> None:
-    with pytest.raises(PredictionError, match="'author' must be text, a number or a boolean; row 2 has"):
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("\ud800", r"the text '\\ud800', which UTF-8 cannot write: it has half of a surrogate pair$"),
+        (b"\xff", r"b'\\xff'$"),
+        (["a"], r"\['a'\]$"),
+        ({}, "{}$"),
+        (1j, "1j$"),
+    ],
+)
+def test_what_is_no_text(value: Any, told: str) -> None:
+    with pytest.raises(PredictionError, match=f"'author' must be text, a number or a boolean; row 2 has {told}"):
         texts(["a", value])
 
 
@@ -89,11 +103,16 @@ def test_what_is_no_number_that_a_model_takes(value: Any) -> None:
             numbers([1.0, value])
 
 
+def test_a_number_as_text_is_told_to_be_text() -> None:
+    with pytest.raises(PredictionError, match=r"'duration' must be a number .*; row 2 has the text '9'$"):
+        numbers([1.0, "9"])
+
+
 LISTS = {"tags": ModelInput("DT_STRING", is_list=True), "tags_weights": ModelInput("DT_FLOAT", is_list=True)}
 
 
 def tensors(rows: Any) -> dict[str, list[list[Any]]]:
-    return {name: to_tensor(column, LISTS[name]).tolist() for name, column in to_columns(rows, LISTS).items()}
+    return {name: to_tensor(column, LISTS[name]).tolist() for name, column in columns(rows, LISTS).items()}
 
 
 @pytest.mark.parametrize(
@@ -126,7 +145,7 @@ def test_no_rows_of_lists() -> None:
 @pytest.mark.parametrize(
     ("row", "told"),
     [
-        ({"tags": "a|b"}, r"'tags' must be a list, each value text, a number or a boolean; row 2 has 'a\|b'"),
+        ({"tags": "a|b"}, r"'tags' must be a list, each value text, a number or a boolean; row 2 has the text 'a\|b'"),
         ({"tags": 5}, "'tags' must be a list, .*; row 2 has 5"),
         ({"tags": [["a"]]}, r"'tags' must be a list, .*; row 2 has \[\['a'\]\]"),
         ({"tags": ["a", "\ud800"]}, "'tags' must be a list, .*; row 2 has"),

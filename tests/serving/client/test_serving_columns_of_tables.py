@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.client import PredictionError
-from serving.client.columns import to_columns, to_tensor
+from serving.client.columns import to_model_columns, to_tensor
+from serving.client.tables import read_table
 from serving.client.transports import ModelInput
 
 INPUTS = {
@@ -46,7 +47,8 @@ LARGE = pa.schema(
 
 
 def tensors(rows: Any, inputs: dict[str, ModelInput] = INPUTS) -> dict[str, np.ndarray]:
-    return {name: to_tensor(column, inputs[name]) for name, column in to_columns(rows, inputs).items()}
+    columns = to_model_columns(read_table(rows, inputs), inputs)
+    return {name: to_tensor(column, inputs[name]) for name, column in columns.items()}
 
 
 class Stream:
@@ -192,12 +194,12 @@ def test_fixed_size_lists_that_are_missing() -> None:
         ({"author": {"a": 1}, "duration": [1]}, "'author' must be a list of values"),
         ({"author": {1, 2}}, "'author' must be a list of values, one a row; received {1, 2}"),
         ({"author": {"a": 1}}, "'author' must be text, a number or a boolean; row 1 has {'a': 1}"),
-        ({"tags": ["a", "b"]}, "'tags' must be a list, .*; row 1 has 'a'"),
+        ({"tags": ["a", "b"]}, "'tags' must be a list, .*; row 1 has the text 'a'"),
         ({"author": np.zeros((2, 2))}, "'author' must be text, .*; row 1 has array"),
         ({"author": [datetime.date(2020, 1, 1)]}, "'author' must be text, .*; row 1 has datetime.date"),
         (pa.table({"author": pa.array([0], pa.timestamp("s"))}), "'author' must be text, .*; row 1 has datetime.date"),
         (pa.table({"author": [b"ok", b"\xff"]}), r"'author' must be text, .*; row 2 has b'\\xff'"),
-        (pa.table({"duration": [None, "1"]}), "'duration' must be a number .*; row 2 has '1'"),
+        (pa.table({"duration": [None, "1"]}), "'duration' must be a number .*; row 2 has the text '1'"),
         (pa.table({"duration": [1.0, 1e39]}), r"'duration' must be a number .*; row 2 has 1e\+39"),
         ({"duration": np.array([0, np.inf])}, "'duration' must be a number .*; row 2 has .*inf"),
         (
@@ -205,7 +207,7 @@ def test_fixed_size_lists_that_are_missing() -> None:
             r"'tags_weights' .*; row 3 has \[inf\]",
         ),
         (pa.table({"tags": pa.array([["a"], [], [b"\xff"]], pa.list_(pa.binary()))}), "'tags' must be a list, .*; row 3 has"),
-        (pa.table({"tags": ["a"]}), "'tags' must be a list, .*; row 1 has 'a'"),
+        (pa.table({"tags": ["a"]}), "'tags' must be a list, .*; row 1 has the text 'a'"),
         (pa.table([["a"], ["b"]], ["author", "author"]), "the request has the feature 'author' twice"),
         (pd.DataFrame([["a", "b"]], columns=["author", "author"]), "the request has the feature 'author' twice"),
         (
@@ -213,7 +215,7 @@ def test_fixed_size_lists_that_are_missing() -> None:
             "the request has the unknown feature '0'; the model takes author, duration, tags, tags_weights",
         ),
         (pd.DataFrame({"autor": ["a"]}), r"the request has the unknown feature 'autor'; did you mean author\?"),
-        (pd.DataFrame({"duration": ["x"]}), "'duration' must be a number .*; row 1 has 'x'"),
+        (pd.DataFrame({"duration": ["x"]}), "'duration' must be a number .*; row 1 has the text 'x'"),
     ],
 )
 def test_rows_that_are_none(rows: Any, told: str) -> None:

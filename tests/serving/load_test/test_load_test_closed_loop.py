@@ -3,13 +3,15 @@
 import asyncio
 import time
 
+import numpy as np
 import pytest
 
-from serving.client.transports import PredictionError
+from serving.client.transports import Endpoint, PredictionError
 from serving.load_test.closed_loop import SAMPLED, ClosedLoop, Requests
 
 BODIES = [b"a", b"b", b"c", b"d"]
 DELAY = 0.01
+ENDPOINT = Endpoint("127.0.0.1:8500", "ranker")
 
 
 class FakeServer:
@@ -33,8 +35,8 @@ class FakeServer:
         return b"answer"
 
 
-def run(server, concurrency, seconds, check=lambda answer: None, rows=64):
-    loop = ClosedLoop(server.exchange, concurrency, Requests(BODIES, rows, check))
+def run(server, concurrency, seconds, check=lambda answer: None, rows=64, endpoint=ENDPOINT):
+    loop = ClosedLoop(server.exchange, concurrency, Requests(BODIES, rows, check), endpoint)
     asyncio.run(loop.run(seconds))
     return measured(loop)
 
@@ -55,6 +57,47 @@ def test_latency_throughput_and_concurrency_are_the_servers():
     assert 0.3 <= level.requests / level.requests_per_second < 3
     assert level.requests_per_second <= 8 / DELAY
     assert level.rows_per_second == pytest.approx(64 * level.requests_per_second)
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_each_latency_is_that_of_its_own_request(concurrency):
+    """Over many requests; the server measures them too."""
+    own = []
+    server = FakeServer()
+
+    async def timed(body):
+        began = time.perf_counter()
+        answer = await server.exchange(body)
+        own.append(time.perf_counter() - began)
+        return answer
+
+    loop = ClosedLoop(timed, concurrency, Requests(BODIES, 1, lambda answer: None), ENDPOINT)
+    asyncio.run(loop.run(0.4))
+    latency = measured(loop).latency
+    assert len(own) >= 8 * concurrency
+    for percentile, received in ((50, latency.p50), (90, latency.p90)):
+        assert received == pytest.approx(1000 * np.percentile(own, percentile), abs=3)
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["slow server", "busy client"])
+def test_an_answer_after_the_timeout_is_an_error(busy):
+    """Also one that a transport lets pass."""
+
+    async def exchange(body):
+        if body != b"b":
+            return b"answer"
+        if busy:
+            time.sleep(0.1)
+        await asyncio.sleep(0.1)
+        return b"answer"
+
+    endpoint = Endpoint("127.0.0.1:8500", "ranker", timeout=0.08)
+    loop = ClosedLoop(exchange, 1, Requests(BODIES, 1, lambda answer: None), endpoint)
+    asyncio.run(loop.run(0.3))
+    level = measured(loop)
+    assert list(level.errors) == ["DEADLINE_EXCEEDED"] and level.errors["DEADLINE_EXCEEDED"] >= 1
+    assert level.latency.max <= 80
+    assert level.first_error.startswith("127.0.0.1:8500 did not answer within 0.08 s")
 
 
 def test_failures_are_counted_and_have_no_latency():
@@ -87,7 +130,7 @@ def test_callers_send_all_bodies_in_turn_from_different_places():
         await asyncio.sleep(DELAY)
         return b"answer"
 
-    loop = ClosedLoop(exchange, 2, Requests(BODIES, 1, lambda answer: None))
+    loop = ClosedLoop(exchange, 2, Requests(BODIES, 1, lambda answer: None), ENDPOINT)
     asyncio.run(loop.run(0.2))
     assert received[:2] == [b"a", b"c"]
     assert len(received) > 8 and set(received) == set(BODIES)
@@ -112,7 +155,7 @@ def test_the_check_does_not_count_as_latency():
 
 def test_a_second_run_measures_anew_and_goes_on_with_the_bodies():
     server = FakeServer(delay=0.05)
-    loop = ClosedLoop(server.exchange, 1, Requests(BODIES, 1, lambda answer: None))
+    loop = ClosedLoop(server.exchange, 1, Requests(BODIES, 1, lambda answer: None), ENDPOINT)
 
     async def twice():
         await loop.run(0.01)
@@ -133,7 +176,7 @@ def test_a_cancelled_run_tells_what_there_is_without_the_requests_on_the_way():
         await asyncio.sleep(DELAY)
         return b"answer"
 
-    loop = ClosedLoop(exchange, 2, Requests(BODIES, 1, lambda answer: None))
+    loop = ClosedLoop(exchange, 2, Requests(BODIES, 1, lambda answer: None), ENDPOINT)
 
     async def cancelled():
         run = asyncio.create_task(loop.run(60))
@@ -150,7 +193,7 @@ def test_a_cancelled_run_tells_what_there_is_without_the_requests_on_the_way():
 
 
 def test_a_run_that_is_cancelled_before_any_answer():
-    loop = ClosedLoop(FakeServer(delay=60).exchange, 1, Requests(BODIES, 1, lambda answer: None))
+    loop = ClosedLoop(FakeServer(delay=60).exchange, 1, Requests(BODIES, 1, lambda answer: None), ENDPOINT)
     with pytest.raises(TimeoutError):
         asyncio.run(asyncio.wait_for(loop.run(60), DELAY))
     assert loop.level() is None

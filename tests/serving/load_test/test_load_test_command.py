@@ -2,15 +2,13 @@
 
 import asyncio
 import json
-import signal
 import socket
 import subprocess
 import sys
-import threading
-from contextlib import contextmanager
 
 import pytest
 
+from tests.serving.load_test.rest_server import GOOD, rest_options, rest_server
 from tests.serving.server_process import ROOT, ROWS
 from tf_crossdistil.cli import main as cli
 
@@ -63,78 +61,7 @@ def test_rising_concurrency_against_the_local_server(load_test, server, rows_fil
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
-REST_METADATA = {
-    "metadata": {
-        "signature_def": {
-            "signature_def": {
-                "serving_default": {
-                    "inputs": {"author": {"dtype": "DT_STRING", "tensor_shape": {"dim": [{"size": "-1"}]}}},
-                    "outputs": {"like": {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": "-1"}]}}},
-                }
-            }
-        }
-    }
-}
-
-
-@contextmanager
-def rest_server(answer):
-    """A REST server whose answer to the n-th prediction, status and body, is `await answer(n)`; None breaks the connection."""
-    numbers = iter(range(1_000_000))
-    ready: list[tuple[asyncio.AbstractEventLoop, asyncio.Event, str]] = []
-    started = threading.Event()
-
-    async def handle(reader, writer):
-        try:
-            while head := await reader.readuntil(b"\r\n\r\n"):
-                length = next(
-                    (line.split(b":")[1] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")), 0
-                )
-                await reader.readexactly(int(length))
-                answered = (200, REST_METADATA) if head.startswith(b"GET") else await answer(next(numbers))
-                if answered is None:
-                    return
-                body = json.dumps(answered[1]).encode()
-                writer.write(b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n" % (answered[0], len(body)) + body)
-                await writer.drain()
-        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-
-    async def serve():
-        end = asyncio.Event()
-        server = await asyncio.start_server(handle, "127.0.0.1", 0)
-        ready.append((asyncio.get_running_loop(), end, f"127.0.0.1:{server.sockets[0].getsockname()[1]}"))
-        started.set()
-        await end.wait()
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    started.wait()
-    loop, end, address = ready[0]
-    try:
-        yield address
-    finally:
-        loop.call_soon_threadsafe(end.set)
-        thread.join()
-
-
-GOOD = (200, {"outputs": [0.5] * 4})
-
-
-@pytest.fixture
-def authors_file(tmp_path):
-    path = tmp_path / "authors.csv"
-    path.write_text("author\nann\nbob\n", encoding="utf-8")
-    return path
-
-
-def rest_options(address, authors_file, tmp_path):
-    return ("--server", address, "--rest", "--model", "m", "--input", authors_file, "--rows", 4, "--json", tmp_path / "l.json")
-
-
-def test_errors_of_a_failing_server_are_counted(load_test, authors_file, tmp_path):
+def test_errors_of_a_failing_server_are_counted(load_test, tmp_path):
     sent = []
 
     async def answer(number):
@@ -144,7 +71,7 @@ def test_errors_of_a_failing_server_are_counted(load_test, authors_file, tmp_pat
         return {"good": GOOD, "overloaded": (503, {"error": "too much"}), "broken": (500, {"error": "out of order"})}[kind]
 
     with rest_server(answer) as address:
-        code, out, err = load_test(*rest_options(address, authors_file, tmp_path), "--concurrency", 4, "--seconds", 0.3)
+        code, out, err = load_test(*rest_options(address, tmp_path), "--concurrency", 4, "--seconds", 0.3)
     (level,) = json.loads((tmp_path / "l.json").read_text())["levels"]
     assert (code, err) == (0, "")
     assert set(level["errors"]) == {"UNAVAILABLE", "INTERNAL"}
@@ -157,18 +84,18 @@ def test_errors_of_a_failing_server_are_counted(load_test, authors_file, tmp_pat
     assert level["first_error"] in out
 
 
-def test_late_answers_are_errors(load_test, authors_file, tmp_path):
+def test_late_answers_are_errors(load_test, tmp_path):
     async def answer(number):
         await asyncio.sleep(5 if number % 3 == 2 else 0)
         return GOOD
 
     with rest_server(answer) as address:
-        options = rest_options(address, authors_file, tmp_path)
+        options = rest_options(address, tmp_path)
         code, out, _ = load_test(*options, "--concurrency", 1, "--seconds", 0.5, "--timeout", 0.2)
     (level,) = json.loads((tmp_path / "l.json").read_text())["levels"]
     assert code == 0
     assert list(level["errors"]) == ["DEADLINE_EXCEEDED"]
-    assert level["errors"]["DEADLINE_EXCEEDED"] >= 1 and level["latency_ms"]["max"] < 400
+    assert level["errors"]["DEADLINE_EXCEEDED"] >= 1 and level["latency_ms"]["max"] <= 200
     assert "did not answer within 0.2 s" in out
 
 
@@ -181,13 +108,13 @@ def test_late_answers_are_errors(load_test, authors_file, tmp_path):
     ],
     ids=["refused", "short", "broken off"],
 )
-def test_when_nothing_succeeds(load_test, authors_file, tmp_path, answered, kind, told):
+def test_when_nothing_succeeds(load_test, tmp_path, answered, kind, told):
     async def answer(number):
         await asyncio.sleep(0.01)
         return answered
 
     with rest_server(answer) as address:
-        options = rest_options(address, authors_file, tmp_path)
+        options = rest_options(address, tmp_path)
         code, out, err = load_test(*options, "--concurrency", "2,4", "--seconds", 0.1, "--plot", tmp_path / "load.png")
     assert (tmp_path / "load.png").read_bytes().startswith(b"\x89PNG")
     (level, *more) = json.loads((tmp_path / "l.json").read_text())["levels"]
@@ -265,45 +192,9 @@ def test_help_has_an_example_and_says_how_to_read_the_numbers(load_test):
         assert word in " ".join(out.replace("│", " ").split())
 
 
-def test_ctrl_c_shows_what_there_is(authors_file, tmp_path):
-    under_way = 0
-    processes: list[subprocess.Popen[str]] = []
-
-    async def answer(number):
-        nonlocal under_way
-        under_way += 1
-        if under_way == 2:
-            # The second level has begun.
-            processes[0].send_signal(signal.SIGINT)
-        await asyncio.sleep(0.002 if under_way < 2 else 60)
-        under_way -= 1
-        return GOOD
-
-    with rest_server(answer) as address:
-        options = [
-            *rest_options(address, authors_file, tmp_path),
-            "--concurrency",
-            "1,2",
-            "--seconds",
-            "0.1",
-            "--timeout",
-            "100",
-        ]
-        command = [sys.executable, "-m", "tf_crossdistil.cli.main", "load-test", *map(str, options)]
-        processes.append(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
-        out, err = processes[0].communicate(timeout=60)
-    assert (processes[0].returncode, err) == (130, "interrupted; what is shown was measured until then\n")
-    written = json.loads((tmp_path / "l.json").read_text())
-    # The second level's two requests meet at the server in its warm-up, or soon after.
-    levels = [level["concurrency"] for level in written["levels"]]
-    assert written["interrupted"] and levels in ([1], [1, 2])
-    assert [int(line.split()[0]) for line in out.splitlines() if line.strip()[:1].isdigit()] == levels
-
-
 def test_the_command_loads_no_tensorflow():
     program = (
-        "import sys, tf_crossdistil.cli.load_test_command, serving.load_test.against_server, serving.load_test.plot; "
-        "print('tensorflow' in sys.modules)"
+        "import sys, tf_crossdistil.cli.load_test_command, serving.load_test.against_server; print('tensorflow' in sys.modules)"
     )
     assert (
         subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True).stdout

@@ -12,6 +12,7 @@ import pytest
 from serving.client.transports import Endpoint, ModelInput, ModelSignature, PredictionError
 from serving.load_test.bodies import encoded_requests
 from serving.load_test.closed_loop import Requests
+from serving.load_test.interruption import Interruption
 from serving.load_test.plan import Plan
 from serving.load_test.results_file import save_json
 from serving.load_test.run import run_levels
@@ -26,9 +27,12 @@ def plan(concurrency=(1, 2), seconds=0.05):
 
 def run(exchange, the_plan):
     shown = []
-    results = asyncio.run(
-        run_levels(the_plan, exchange, REQUESTS, lambda levels, sentence: shown.append((len(levels), sentence)))
-    )
+
+    def show(levels, sentence):
+        shown.append((len(levels), sentence))
+
+    with Interruption() as interruption:
+        results = asyncio.run(run_levels(the_plan, exchange, REQUESTS, show, interruption))
     return results, shown
 
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
 
 from tests.serving.served_rows import PREDICT, predict_request
-from tests.serving.server_process import COLUMNS, Server
+from tests.serving.server_process import COLUMNS, Addresses
 
 Answers = Mapping[str, np.ndarray]
 
@@ -25,7 +25,7 @@ class Client(Thread):
     `right` has each version's answers; `seen` becomes the versions that answered, in order and without repeats.
     """
 
-    server: Server
+    server: Addresses
     rest: bool
     right: Mapping[int, Answers]
     repeats: int = 1

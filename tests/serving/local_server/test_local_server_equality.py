@@ -108,6 +108,30 @@ def test_every_test_row_is_answered_as_by_the_live_model(
         assert len(set(probabilities.tolist())) > 100
 
 
+@pytest.mark.parametrize("by_row", [True, False])
+def test_predict_by_rest_asks_every_signature(
+    addresses: tuple[str, str], raw: Inputs, examples: Inputs, live: Answers, by_row: bool
+) -> None:
+    metadata = httpx.get(f"http://{addresses[1]}/v1/models/shared/metadata").json()
+    definitions = metadata["metadata"]["signature_def"]["signature_def"]
+    answers = {}
+    for name, definition in definitions.items():
+        inputs = raw if name == "serving_default" else dict.fromkeys(definition["inputs"], examples["examples"])
+        columns = {key: as_json(array[:2], name) for key, array in inputs.items()}
+        rows = [{key: values[index] for key, values in columns.items()} for index in range(2)]
+        answers[name] = post(addresses, name, {"instances": rows} if by_row else {"inputs": columns})
+    assert {"serving_default", "predict_examples", "classify_finish", "regress_like"} <= answers.keys()
+    for name, answer in answers.items():
+        kind, _, task = name.partition("_")
+        (found,) = answer.values()
+        if kind == "regress":
+            assert found == pytest.approx(live[task][:2], abs=1e-6)
+        elif kind == "classify":
+            both = {key: [row[key] for row in found] for key in ("classes", "scores")} if by_row else found
+            assert both["classes"] == [["0", "1"]] * 2
+            np.testing.assert_allclose(both["scores"], np.stack([1 - live[task][:2], live[task][:2]], 1), rtol=0, atol=1e-6)
+
+
 def test_the_signatures_to_classify_and_regress_are_shown_and_left_to_tf_serving(addresses: tuple[str, str]) -> None:
     metadata = httpx.get(f"http://{addresses[1]}/v1/models/shared/metadata").json()
     signatures = metadata["metadata"]["signature_def"]["signature_def"]

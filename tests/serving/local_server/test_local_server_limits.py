@@ -12,11 +12,12 @@ import grpc
 import httpx
 import pytest
 
-from serving.local_server import grpc_service, listening, rest_connection, rest_service
+from serving.local_server import listening, message_reader, rest_connection, rest_service
 from serving.local_server.model_store import ModelStore
 from serving.local_server.signature import MAX_ROWS
+from serving.local_server.workers import MAX_REQUEST_BYTES
 from tests.serving.served_rows import BODY, PREDICT, faces, predict_request
-from tests.serving.server_process import ROWS
+from tests.serving.server_process import ROWS, Server
 
 HEAD = b"POST /v1/models/ranker:predict HTTP/1.1\r\nHost: localhost\r\n"
 MAX_BODY = 1 << 20
@@ -27,10 +28,10 @@ SECONDS = 0.5
 def addresses(store: ModelStore) -> Iterator[tuple[str, str]]:
     """A server with short times and small sizes: one body of MAX_BODY, two of all requests together."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grpc_service, "READ_SECONDS", SECONDS)
+        patch.setattr(message_reader, "READ_SECONDS", SECONDS)
         patch.setattr(rest_service, "READ_SECONDS", SECONDS)
         patch.setattr(rest_connection, "HEAD_SECONDS", SECONDS)
-        patch.setattr(rest_service, "BODIES", 2)
+        patch.setattr(listening, "MAX_BYTES", 2 * MAX_BODY)
         patch.setattr(listening, "MAX_REQUEST_BYTES", MAX_BODY)
         with faces(store) as made:
             yield made
@@ -91,8 +92,19 @@ def test_a_second_head_on_a_connection_is_waited_for_no_longer(addresses: tuple[
 def test_a_body_that_does_not_come_is_told_and_ended(addresses: tuple[str, str]) -> None:
     with connected(addresses[1]) as connection:
         connection.sendall(HEAD + b"Content-Length: 100\r\n\r\n{")
-        assert answer_of(connection) == (408, f"the request's body did not come within {SECONDS} seconds, or slowly after them")
+        told = f"the request's body came too slowly: nothing for {SECONDS} seconds, or little for longer"
+        assert answer_of(connection) == (408, told)
         assert connection.recv(1024) == b""
+
+
+def test_a_large_body_whose_end_trickles_is_ended_soon(addresses: tuple[str, str]) -> None:
+    with connected(addresses[1]) as connection:
+        connection.sendall(HEAD + f"Content-Length: {MAX_BODY}\r\n\r\n".encode() + b" " * (MAX_BODY - 100))
+        start = time.monotonic()
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            while time.monotonic() - start < 3:
+                connection.sendall(b" ")
+                time.sleep(0.05)
 
 
 def test_a_message_that_does_not_come_is_told(addresses: tuple[str, str]) -> None:
@@ -111,7 +123,7 @@ def test_a_message_that_does_not_come_is_told(addresses: tuple[str, str]) -> Non
 
 
 def test_slow_and_idle_clients_do_not_hold_up_others(addresses: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name in ((grpc_service, "READ_SECONDS"), (rest_service, "READ_SECONDS"), (rest_connection, "HEAD_SECONDS")):
+    for module, name in ((message_reader, "READ_SECONDS"), (rest_service, "READ_SECONDS"), (rest_connection, "HEAD_SECONDS")):
         monkeypatch.setattr(module, name, 30)
     never = Event()
 
@@ -121,31 +133,40 @@ def test_slow_and_idle_clients_do_not_hold_up_others(addresses: tuple[str, str],
 
     with ExitStack() as stuck:
         stuck.callback(never.set)
-        channel = stuck.enter_context(grpc.insecure_channel(addresses[0]))
+        for _ in range(2):
+            options = [("grpc.use_local_subchannel_pool", 1)]
+            channel = stuck.enter_context(grpc.insecure_channel(addresses[0], options))
+            silent = [channel.stream_unary(PREDICT).future(nothing()) for _ in range(20)]
         for _ in range(40):
-            channel.stream_unary(PREDICT).future(nothing())
             stuck.enter_context(connected(addresses[1])).sendall(HEAD + b"Content-Length: 100\r\n\r\n{")
             stuck.enter_context(connected(addresses[1])).sendall(HEAD)
         for _ in range(150):
             stuck.enter_context(connected(addresses[0]))
             stuck.enter_context(connected(addresses[1]))
         assert_both_answer(addresses)
+        pushed_out = next(call for call in silent if call.done())
+        assert pushed_out.code() == grpc.StatusCode.UNAVAILABLE
+        assert pushed_out.details() == "the request's message comes too slowly while other requests wait; ask again later"
 
 
-def test_bodies_that_are_too_large_together_are_refused_until_there_is_room(addresses: tuple[str, str]) -> None:
+def test_large_requests_together_are_refused_by_both_faces_and_small_ones_pass(addresses: tuple[str, str]) -> None:
+    body, message = BODY + b" " * (MAX_BODY // 10), predict_request(["a" * (MAX_BODY // 10)], [1.0]).SerializeToString()
     most = HEAD + f"Content-Length: {MAX_BODY}\r\n\r\n".encode() + b" " * (MAX_BODY - 10)
     url = f"http://{addresses[1]}/v1/models/ranker:predict"
+    told = "the requests that are being answered are too large together; ask again later"
     with ExitStack() as stuck:
         for _ in range(2):
             stuck.enter_context(connected(addresses[1])).sendall(most)
         deadline = time.monotonic() + 5
-        while (response := httpx.post(url, content=BODY)).status_code == 200:
+        while (response := httpx.post(url, content=body)).status_code == 200:
             assert time.monotonic() < deadline
-        assert response.status_code == 503
-        assert response.json() == {"error": "the requests that are being answered are too large together; ask again later"}
-    while httpx.post(url, content=BODY).status_code == 503:
+        assert (response.status_code, response.json()) == (503, {"error": told})
+        assert refusal(addresses[0], message) == (grpc.StatusCode.UNAVAILABLE, told)
+        assert_both_answer(addresses)
+    while httpx.post(url, content=body).status_code == 503:
         assert time.monotonic() < deadline
-    assert_both_answer(addresses)
+    with grpc.insecure_channel(addresses[0]) as channel:
+        channel.unary_unary(PREDICT)(message, timeout=10)
 
 
 @pytest.mark.parametrize("announced", [True, False])
@@ -169,6 +190,12 @@ def test_too_many_rows(addresses: tuple[str, str]) -> None:
     assert refusal(addresses[0], request.SerializeToString()) == (grpc.StatusCode.INVALID_ARGUMENT, told)
 
 
+def test_a_message_that_is_too_large(server: Server) -> None:
+    code, told = refusal(server.grpc, b" " * (MAX_REQUEST_BYTES + 1))
+    assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert str(MAX_REQUEST_BYTES) in told
+
+
 def test_messages_that_are_none(addresses: tuple[str, str]) -> None:
     code, told = refusal(addresses[0], b"\xff" * 10)
     assert code == grpc.StatusCode.INVALID_ARGUMENT
@@ -189,7 +216,7 @@ def test_an_error_about_long_names_reaches_the_client(addresses: tuple[str, str]
 
 def test_the_end_is_bounded_with_stuck_clients(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listening, "GRACE_SECONDS", 1)
-    for module in (grpc_service, rest_service):
+    for module in (message_reader, rest_service):
         monkeypatch.setattr(module, "READ_SECONDS", 30)
     never = Event()
 

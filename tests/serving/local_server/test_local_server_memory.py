@@ -15,7 +15,7 @@ from tests.serving.served_rows import BODY, PREDICT, predict_request
 from tests.serving.server_process import Server, end_server
 
 AT_ONCE = 16
-MOST_MIB = 2500
+MOST_MIB = 1800
 
 
 def most_resident_mib(server: Server) -> float:
@@ -46,16 +46,17 @@ def test_many_large_requests_at_once(model: Path, start: Callable[..., Server]) 
     request = predict_request()
     request.inputs["author"].string_val.extend([b""] * 4_000_000)
     message = request.SerializeToString()
-    with ThreadPoolExecutor(2 * AT_ONCE) as pool:
+    with ThreadPoolExecutor(4 * AT_ONCE) as pool:
         rest = [pool.submit(ask_rest, server, body) for _ in range(AT_ONCE)]
-        asked = [pool.submit(ask_grpc, server, message) for _ in range(AT_ONCE)]
+        asked = [pool.submit(ask_grpc, server, message) for _ in range(3 * AT_ONCE)]
         small = [ask_rest(server, BODY) for _ in range(5)]
         told = Counter(future.result() for future in rest) + Counter(future.result() for future in asked)
     most = most_resident_mib(server)
     print(f"\nanswers {dict(told)}, small ones {small}; at most {most:.0f} MiB resident")
-    assert set(told) <= {400, 503, "INVALID_ARGUMENT"}
+    assert set(told) <= {400, 503, "INVALID_ARGUMENT", "UNAVAILABLE"}
     assert told[400] > 0
-    assert set(small) <= {200, 503}
+    assert told["INVALID_ARGUMENT"] > 0
+    assert small == [200] * 5
     assert most < MOST_MIB
     assert ask_rest(server, BODY) == 200
     assert end_server(server) == (0, "", "")

@@ -20,18 +20,6 @@ from tests.serving.server_process import ROOT, ROWS, Server, end_server, start_s
 from tf_crossdistil.errors import CrossDistilError
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
-def test_a_signal_ends_the_server_and_it_wrote_nothing_but_its_line(model: Path, number: int) -> None:
-    server = start_server(model)
-    host, port = server.rest_address.split(":")
-    assert re.fullmatch(
-        rf"serving ranker version 12: gRPC {host}:\d+, REST http://{host}:{port}/v1/models/ranker\n", server.line
-    )
-    assert end_server(server, number) == (0, "", "")
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((host, int(port)))
-
-
 @pytest.mark.slow
 def test_it_writes_nothing_about_a_client_at_the_wrong_port(model: Path) -> None:
     server = start_server(model)
@@ -41,15 +29,19 @@ def test_it_writes_nothing_about_a_client_at_the_wrong_port(model: Path) -> None
     assert end_server(server) == (0, "", "")
 
 
-def test_a_signal_lets_a_request_in_flight_be_answered(model: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_a_signal_ends_the_server_which_answers_what_is_in_flight_and_wrote_only_its_line(model: Path, number: int) -> None:
     server = start_server(model)
     host, port = server.rest_address.split(":")
+    assert re.fullmatch(
+        rf"serving ranker version 12: gRPC {host}:\d+, REST http://{host}:{port}/v1/models/ranker\n", server.line
+    )
     body = json.dumps({"instances": ROWS}).encode()
     head = f"POST /v1/models/ranker:predict HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\nExpect: 100-continue"
     with socket.create_connection((host, int(port)), timeout=20) as request:
         request.sendall(f"{head}\r\n\r\n".encode())
         assert request.recv(1024).startswith(b"HTTP/1.1 100")  # the server has begun to answer
-        os.kill(server.process.pid, signal.SIGTERM)
+        os.kill(server.process.pid, number)
         wait_until_refused(host, int(port))
         request.sendall(body)
         answer = http.client.HTTPResponse(request)

@@ -3,18 +3,19 @@
 import asyncio
 import base64
 import time
-from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from serving.local_server.loading import load
+from serving.local_server.budget import Budget
 from serving.local_server.model_store import ModelStore
 from serving.local_server.rest_service import RestService
 from serving.local_server.rest_tensors import encode_outputs, parse_body
+from serving.local_server.signature import RequestError
 from serving.local_server.workers import Workers
 from tests.serving.server_process import COLUMNS, ROWS, Server
 
@@ -166,11 +167,28 @@ def test_answers_do_not_wait_for_acknowledgements(server: Server) -> None:
     assert min(seconds[1:]) < 0.03
 
 
-def test_a_request_that_is_too_large(model: Path) -> None:
-    store = ModelStore("ranker")
-    store.add(load(model / "12"))
+# As ToHTTPStatusCode in TF Serving's http_server.cc has them.
+@pytest.mark.parametrize(("code", "status"), [("RESOURCE_EXHAUSTED", 429), ("DEADLINE_EXCEEDED", 504), ("INTERNAL", 500)])
+def test_an_error_of_the_model_has_tf_servings_status(monkeypatch: pytest.MonkeyPatch, code: str, status: int) -> None:
+    def fail(*_: Any) -> Any:
+        raise RequestError(grpc.StatusCode[code], "no")
+
+    store, workers = ModelStore("ranker"), Workers()
+    monkeypatch.setattr(store, "use", fail)
+    transport = httpx.ASGITransport(RestService(store, workers, Budget(1000), max_body=100))
+
+    async def ask() -> httpx.Response:
+        async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+            return await client.post("/v1/models/ranker:predict", content=b"{}")
+
+    response = asyncio.run(ask())
+    assert (response.status_code, response.json()) == (status, {"error": "no"})
+    workers.close()
+
+
+def test_a_request_that_is_too_large(store: ModelStore) -> None:
     workers = Workers()
-    transport = httpx.ASGITransport(RestService(store, workers, max_body=100))
+    transport = httpx.ASGITransport(RestService(store, workers, Budget(1000), max_body=100))
 
     async def ask(author: str) -> httpx.Response:
         async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
@@ -181,4 +199,3 @@ def test_a_request_that_is_too_large(model: Path) -> None:
     assert response.status_code == 413
     assert error_of(response) == "the request has more than 100 bytes, which is the limit; send fewer rows at a time"
     workers.close()
-    store.close()

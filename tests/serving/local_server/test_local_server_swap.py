@@ -1,4 +1,4 @@
-"""A new version appears, and a broken one, while eight clients send requests to a server process."""
+"""A new version appears, and a broken one, while eight clients send requests."""
 
 import shutil
 import time
@@ -8,33 +8,33 @@ from pathlib import Path
 import httpx
 import pytest
 
+from serving.local_server.model_store import ModelStore
+from serving.local_server.version_watcher import VersionWatcher
 from tests.serving.local_server.steady_clients import Client
-from tests.serving.served_rows import right_answers
-from tests.serving.server_process import Server, end_server
+from tests.serving.served_rows import faces, right_answers
+from tests.serving.server_process import Addresses, Server, end_server
 
 
-def status(server: Server) -> dict[str, str]:
+def status(server: Addresses) -> dict[str, str]:
     states = httpx.get(server.rest).json()["model_version_status"]
     return {state["version"]: state["state"] for state in states}
 
 
-def wait_for(server: Server, version: str, state: str) -> None:
+def wait_for(server: Addresses, version: str, state: str) -> None:
     deadline = time.monotonic() + 60
     while status(server).get(version) != state:
         assert time.monotonic() < deadline, status(server)
         time.sleep(0.02)
 
 
-def test_versions_come_and_go_under_requests(model: Path, tmp_path: Path, start: Callable[..., Server]) -> None:
-    directory = tmp_path / "ranker"
-    shutil.copytree(model / "3", directory / "1")
-    server = start(directory, "--poll-seconds", "0.1")
+def swap(server: Addresses, directory: Path, model: Path) -> None:
+    """Brings a broken version and a right one into the folder of a server of version 1, while clients ask."""
     right = {1: right_answers(model / "3"), 3: right_answers(model / "12")}
     clients = [Client(server, rest, right, pause_seconds=0.02) for rest in (False, True) for _ in range(4)]
     for client in clients:
         client.start()
     time.sleep(0.2)
-    broken = shutil.copytree(model / "12", tmp_path / "2")
+    broken = shutil.copytree(model / "12", directory.parent / "2")
     shutil.rmtree(broken / "variables")
     broken.rename(directory / "2")
     wait_for(server, "2", "END")
@@ -52,11 +52,38 @@ def test_versions_come_and_go_under_requests(model: Path, tmp_path: Path, start:
     (broken_status,) = httpx.get(server.rest + "/versions/2").json()["model_version_status"]
     assert "2 cannot be loaded: " in broken_status["status"]["error_message"]
     assert broken_status["status"]["error_code"] == "UNKNOWN"
-    code, output, errors = end_server(server)
-    assert (code, output) == (0, "serving ranker version 3\n")
+
+
+def assert_told(directory: Path, output: str, errors: str) -> None:
+    assert output == "serving ranker version 3\n"
     assert errors.startswith(f"error: {directory}/2 cannot be loaded: ")
     assert errors.endswith("; version 1 keeps serving\n")
     assert errors.count("\n") == 1
+
+
+@pytest.fixture
+def directory(model: Path, tmp_path: Path) -> Path:
+    shutil.copytree(model / "3", tmp_path / "ranker" / "1")
+    return tmp_path / "ranker"
+
+
+def test_versions_come_and_go_under_requests(directory: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = ModelStore("ranker")
+    watcher = VersionWatcher(directory, store)
+    watcher.load_first()
+    with faces(store) as (grpc_address, rest_address), watcher.watching(0.1):
+        swap(Addresses(grpc_address, f"http://{rest_address}/v1/models/ranker"), directory, model)
+    store.close()
+    assert_told(directory, *capsys.readouterr())
+
+
+@pytest.mark.slow
+def test_versions_come_and_go_in_a_server_process(directory: Path, model: Path, start: Callable[..., Server]) -> None:
+    server = start(directory, "--poll-seconds", "0.1")
+    swap(server, directory, model)
+    code, output, errors = end_server(server)
+    assert code == 0
+    assert_told(directory, output, errors)
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan"])

@@ -3,7 +3,8 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from threading import Thread
+from threading import Semaphore, Thread
+from unittest.mock import Mock
 
 import grpc
 import numpy as np
@@ -17,11 +18,14 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from serving.local_server import version_watcher
+from serving.local_server.loading import load
 from serving.local_server.model_store import ModelStore
 from serving.local_server.signature import RequestError
 from serving.local_server.version_watcher import VersionWatcher
 from tests.serving.served_rows import predict_request
 from tests.serving.server_process import COLUMNS
+from tf_crossdistil.errors import CrossDistilError
 
 Status = get_model_status_pb2.ModelVersionStatus
 INPUTS = {"author": np.array(COLUMNS["author"], object), "duration": np.array(COLUMNS["duration"], np.float32)}
@@ -181,6 +185,50 @@ def test_a_broken_version_is_refused_once_and_the_old_one_keeps_serving(
     watched.look_twice()
     assert watched.serving() == 4
     assert not watched.store.status("ranker", 4).model_version_status[0].status.error_message
+
+
+def test_a_refused_version_is_tried_again_a_few_times(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loading = Mock(side_effect=CrossDistilError("the disk is away"))
+    monkeypatch.setattr(version_watcher, "load", loading)
+    monkeypatch.setattr(version_watcher, "RETRY_SECONDS", (0, 0))
+    watched.publish("12", 4)
+    for _ in range(6):
+        watched.watcher.look()
+    assert loading.call_count == 3
+    (watched.directory / "4" / "late").touch()
+    watched.look_twice()
+    assert capsys.readouterr() == ("", "error: the disk is away; version 3 keeps serving\n" * 2)
+    monkeypatch.setattr(version_watcher, "load", load)
+    watched.watcher.look()
+    assert watched.serving() == 4
+
+
+@pytest.mark.parametrize("name", ["99999999999999999999", str(2**63), "0", "-1", "\u0664", "4a", "9" * 255])
+def test_a_folder_whose_name_is_no_version(watched: Watched, name: str) -> None:
+    shutil.copytree(watched.directory / "3", watched.directory / name)
+    watched.look_twice()
+    assert watched.states() == {3: Status.AVAILABLE}
+    watched.publish("12", 2**63 - 1)
+    watched.look_twice()
+    assert watched.serving() == 2**63 - 1
+
+
+def test_the_watcher_says_what_it_did_not_expect_and_goes_on(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    looks = Semaphore(0)
+
+    def fail(_directory: Path) -> list[Path]:
+        looks.release()
+        raise ValueError("odd\nname")
+
+    with monkeypatch.context() as patch, watched.watcher.watching(0.01):
+        patch.setattr(version_watcher, "version_folders", fail)
+        assert all(looks.acquire(timeout=10) for _ in range(3))
+    told = f"error: {watched.directory} cannot be looked at for versions: ValueError('odd\\nname'); version 3 keeps serving\n"
+    assert capsys.readouterr() == ("", told)
 
 
 def test_the_warm_up_may_hold_requests_of_every_kind(watched: Watched) -> None:
