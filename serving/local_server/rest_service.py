@@ -41,8 +41,8 @@ HTTP_CODES = {
     grpc.StatusCode.UNAVAILABLE: 503,
     grpc.StatusCode.DEADLINE_EXCEEDED: 504,
 }
-# A body may be silent for this time, and must come at this rate on the whole.
-READ_SECONDS = 5
+# A body may be silent for this time, as the server may be busy, and must come at this rate on the whole.
+READ_SECONDS = 10
 BYTES_A_SECOND = 1 << 18
 
 _MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
