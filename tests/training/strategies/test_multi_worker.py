@@ -50,7 +50,8 @@ def test_only_the_chief_prints_and_writes(together):
     run, (chief, other) = together
     assert "epoch 2/2" in chief
     assert "epoch" not in other
-    assert {path.name for path in run.iterdir()} == {"config.yaml", "data", "history.json", "checkpoints", "tensorboard"}
+    written = {".lock", "config.yaml", "data", "history.json", "checkpoints", "tensorboard"}
+    assert {path.name for path in run.iterdir()} == written
 
 
 def test_a_killed_worker_and_a_rerun(together, arguments, tmp_path):
