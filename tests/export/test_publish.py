@@ -236,7 +236,7 @@ def test_other_vocabularies_than_the_run_was_trained_with_are_refused(damaged, p
     file = damaged.vocabularies / "word.txt"
     file.write_bytes(b"".join(sorted(file.read_bytes().splitlines(keepends=True), reverse=True)))
     mending = f"restore it from the prepared data, run {prepared.metadata.run}, or train again, in another --run"
-    with pytest.raises(CrossDistilError, match=rf"{file} is not the vocabulary that the run was trained with, .*; {mending}"):
+    with pytest.raises(CrossDistilError, match=rf"{file} is not the vocabulary that its run was trained with, .*; {mending}"):
         export(damaged, tmp_path / "shared")
     with pytest.raises(CrossDistilError, match=f"{file} is not the vocabulary"):
         live_probabilities(damaged, [{}])

@@ -1,9 +1,7 @@
 """Which rows of a former run's embedding tables go on in a new run, whose vocabularies may be others."""
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -11,9 +9,9 @@ from numpy.typing import NDArray
 
 from tf_crossdistil.config import Experiment, Feature, HashedFeature, NumericFeature, VocabularyFeature
 from tf_crossdistil.data.feature_lookup import VocabularyTable
-from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.models.run import Run
-from tf_crossdistil.schema import Metadata, PreparedData, Vocabulary
+from tf_crossdistil.models.run_vocabularies import check_vocabulary
+from tf_crossdistil.schema import Metadata, PreparedData
 
 # Values that are looked up, and rows that are assigned, at a time.
 _BLOCK = 65_536
@@ -84,7 +82,7 @@ def _buckets(feature: Feature, metadata: Metadata) -> int:
 def _by_value(former: VocabularyFeature, feature: VocabularyFeature, run: Run, data: PreparedData) -> CarriedRows:
     file = run.vocabularies / f"{feature.name}.txt"
     known = run.metadata.vocabularies[feature.name]
-    _check_vocabulary(file, known)
+    check_vocabulary(file, known, "restore the file, or train without --warm-start")
     ids_of = VocabularyTable(file, former.oov_buckets)
     values = tf.data.TextLineDataset(str(data.vocabulary_file(feature.name))).batch(_BLOCK)
     # A missing value has id 0 in both.
@@ -97,17 +95,3 @@ def _by_value(former: VocabularyFeature, feature: VocabularyFeature, run: Run, d
         former_ids = np.concatenate([former_ids, known.size + buckets])
         new_ids = np.concatenate([new_ids, data.metadata.vocabularies[feature.name].size + buckets])
     return CarriedRows(feature.name, former_ids, new_ids, data.metadata.embedding_rows(feature))
-
-
-def _check_vocabulary(file: Path, known: Vocabulary) -> None:
-    try:
-        with file.open("rb") as opened:
-            found = hashlib.file_digest(opened, "sha256").hexdigest()
-    except OSError as error:
-        raise CrossDistilError(
-            f"cannot read {file}: {error.strerror}; restore the file, or train without --warm-start"
-        ) from error
-    if found != known.sha256:
-        raise CrossDistilError(
-            f"{file} is not the vocabulary that its run was trained with; restore the file, or train without --warm-start"
-        )
