@@ -142,6 +142,15 @@ class Experiment(Section):
         return self
 
     @model_validator(mode="after")
+    def _exchanged_tasks(self) -> Self:
+        for name in self.training.label_exchange:
+            if name not in self.binary_names:
+                raise ValueError(
+                    f"training.label_exchange names '{name}', which is no binary task; such are {self.binary_names}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _auxiliary_tasks(self) -> Self:
         for target, others in self.distillation.auxiliary.items():
             for name in (target, *others):

@@ -119,10 +119,13 @@ class Training(Section):
     """How to train. `batch_size` counts natural rows, `strata_batch_size` rows drawn from each label combination.
 
     `loss`: of the students on their labels. `loss_weighting`: `fixed` by the tasks' `weight`, or learned beside it from the
-    tasks' `uncertainty` (Kendall et al., CVPR 2018). `strategy`: over which devices and hosts a step is spread; batch sizes
-    count rows of all of them together. `precision`: in which the dense layers compute; weights stay float32. `xla`: they are
-    compiled.
+    tasks' `uncertainty` (Kendall et al., CVPR 2018). `label_exchange`: corrupts the training rows, to see what a method bears:
+    of each binary task named, this share of the positive rows, drawn by `seed`, becomes negative, and as many negative rows
+    become positive. `strategy`: over which devices and hosts a step is spread; batch sizes count rows of all of them together.
+    `precision`: in which the dense layers compute; weights stay float32. `xla`: they are compiled.
     """
+
+    later = frozenset({"label_exchange"})
 
     batch_size: int = Field(4096, ge=1)
     strata_batch_size: int = Field(64, ge=8, multiple_of=8)
@@ -132,6 +135,7 @@ class Training(Section):
     calibration_learning_rate: float = Field(0.01, gt=0)
     loss: str = "cross_entropy"
     loss_weighting: Literal["fixed", "uncertainty"] = "fixed"
+    label_exchange: dict[str, Annotated[float, Field(gt=0, le=1)]] = {}
     early_stopping: EarlyStopping | None = EarlyStopping()
     strategy: Literal["none", "mirrored", "multi_worker", "parameter_server"] = "none"
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"

@@ -38,6 +38,7 @@ class CellResult:
         seconds: that their training took, without validation.
         validation: the best validation value of `selection_metric`; None where it is undefined.
         summary: of `tf_crossdistil.metrics.summary.summarize`.
+        history: one entry an epoch, as `Run.history` has it.
     """
 
     method: str
@@ -47,6 +48,7 @@ class CellResult:
     seconds: float
     validation: float | None
     summary: dict[str, Any]
+    history: list[dict[str, Any]]
 
     def document(self) -> dict[str, Any]:
         """Its entry in `results.json`."""
@@ -132,6 +134,7 @@ class Cell:
             seconds=round(sum(entry["seconds"] for entry in history), 3),
             validation=best_validation(history, selection_metric(self.experiment)),
             summary=read_json(self._summary_file(split)),
+            history=history,
         )
 
     @property

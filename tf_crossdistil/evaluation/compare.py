@@ -11,6 +11,7 @@ from rich.console import Console
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.evaluation.cells import Cell, CellResult, selection_metric
+from tf_crossdistil.evaluation.costs import Cost
 from tf_crossdistil.evaluation.kept_cells import (
     CELLS_FOLDER,
     Choice,
@@ -23,6 +24,7 @@ from tf_crossdistil.evaluation.method_names import configured, full_name, full_n
 from tf_crossdistil.evaluation.repeated_warnings import each_warning_once
 from tf_crossdistil.evaluation.results import METRICS
 from tf_crossdistil.evaluation.settings import Setting
+from tf_crossdistil.evaluation.sweeps import Sweep
 from tf_crossdistil.schema import PreparedData
 from tf_crossdistil.training.checks import check_trainable
 from tf_crossdistil.training.interruption import Interrupted, Terminated
@@ -63,6 +65,8 @@ class Comparison:
         grids: every trained setting of each tuned method, with the seed that chose.
         failures: the cells of this call without a result.
         missing: the methods and seeds asked for that have no result.
+        sweeps: what became of methods while one value changed, a sweep a key.
+        costs: of training, by method.
     """
 
     methods: list[str]
@@ -72,6 +76,8 @@ class Comparison:
     grids: dict[str, list[CellResult]]
     failures: list[Failure]
     missing: list[tuple[str, int]]
+    sweeps: list[Sweep]
+    costs: dict[str, Cost]
 
 
 def compare(
@@ -178,6 +184,8 @@ def compare(
         },
         failures=runner.failures,
         missing=[(method, seed) for method in methods for seed in seeds if (method, seed) not in kept.results],
+        sweeps=[],
+        costs={},
     )
 
 
