@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Raw values to ids, and records with lists, against hand-made vocabularies and records."""
 
 from pathlib import Path

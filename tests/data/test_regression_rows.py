@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The numbers of regression tasks from the logs to the batches: exact, with their rows, and of no part in tags."""
 
 import csv

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training batches: what a batch holds, and that draws are uniform and repeatable."""
 
 import csv

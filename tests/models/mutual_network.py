@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A small network with mutual towers, for the tests of these."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CrossDistil on PLE in plain NumPy, written from the papers' equations and sharing no code with the package.
 
 Everything works on complex numbers: the derivative by a parameter is the imaginary part after a tiny imaginary step, exact

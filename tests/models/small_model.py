@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A model small enough to follow by hand, batches for it, and runs that hold it."""
 
 import hashlib
@@ -138,6 +139,11 @@ def small_batch(rows: int = ROWS, draws: int = DRAWS, seed: int = 0, tags: int =
     labels = generator.integers(0, 2, (rows, tasks)).astype(np.float32)
     features, strata = ({name: values[part] for name, values in columns.items()} for part in (slice(rows), slice(rows, None)))
     return {"features": features, "labels": labels, "strata": strata}
+
+
+def run_step(model: CrossDistilModel, batch: dict[str, Any]) -> dict[str, Any]:
+    """One step of training; what it logs."""
+    return model.make_train_function()(iter(tf.data.Dataset.from_tensors(batch)))
 
 
 def padded_ids(generator: np.random.Generator, ids: int, rows: int, longest: int) -> np.ndarray:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Saving, loading, cloning and exporting a model of every backbone and method."""
 
 import json

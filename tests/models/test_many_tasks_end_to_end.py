@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Eight tasks, one of them a regression, with CrossDistil and both kinds of mutual towers: from logs to served answers."""
 
 import csv
@@ -15,7 +16,7 @@ from tf_crossdistil.config_file import load_config
 from tf_crossdistil.data.raw_features import raw_columns
 from tf_crossdistil.data.records import split_batches
 from tf_crossdistil.evaluation.evaluate import evaluate
-from tf_crossdistil.export.live_model import live_probabilities
+from tf_crossdistil.export.live_model import live_answers
 from tf_crossdistil.export.publish import export
 from tf_crossdistil.export.served_model import ServedModel
 from tf_crossdistil.export.version_one import VersionOneModel
@@ -73,7 +74,7 @@ def test_one_step_moves_everything_and_what_is_exported_answers_alike(tmp_path):
     served = ServedModel(model, run.vocabularies).served_signatures
     assert {name for name in served if name.startswith("classify_")} == {f"classify_{task}" for task in BINARY}
     answers = served["serving_default"](**raw_columns(experiment, small_rows()))
-    live = live_probabilities(run, small_rows(), model)
+    live = live_answers(run, small_rows(), model)
     assert answers.keys() == live.keys() == set(TASKS)
     for task in TASKS:
         np.testing.assert_allclose(answers[task], live[task], rtol=1e-5, atol=1e-6)
@@ -122,7 +123,7 @@ def test_from_logs_to_served_answers(tmp_path, quiet_console):
     raw = [logs[number] for number in numbers]
     rows = request_rows(experiment, raw)
     directory = export(run, tmp_path / "eight").directory
-    live = live_probabilities(run, rows)
+    live = live_answers(run, rows)
     with VersionOneModel(directory) as served:
         answers = served("serving_default", raw_inputs(experiment, rows))
         by_example = served("predict_examples", example_inputs(experiment, rows))

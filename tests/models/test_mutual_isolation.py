@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Of every backbone: no loss reaches what is another task's, neither through CTFM nor through GKD."""
 
 import numpy as np

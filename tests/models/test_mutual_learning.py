@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Mutual towers inside the network: who reads whom, where gradients stop, and what is served."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The graph of a training step has no operation as large as an embedding table, so that its cost cannot come to grow with them.
 
 Tables are read by gathering rows and updated in place by row; neither gives a tensor of a table's size.

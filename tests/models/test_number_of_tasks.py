@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two, three and five tasks: one step of training with every backbone, and the export of what was trained."""
 
 import numpy as np
@@ -16,7 +17,7 @@ ROWS, DRAWS = 16, 8
 FIVE = ["click", "finish", "like", "share", "buy"]
 
 OFTEN_SLOW = pytest.mark.parametrize(
-    "backbone", [pytest.param(name, marks=() if name in ("single", "ple") else pytest.mark.slow) for name in BACKBONES]
+    "backbone", [pytest.param(name, marks=() if name == "ple" else pytest.mark.slow) for name in BACKBONES]
 )
 
 
@@ -62,7 +63,7 @@ def loss_names(names, backbone="ple"):
 @pytest.mark.parametrize(
     ("backbone", "count"),
     [
-        pytest.param(backbone, count, marks=() if count == 3 or (backbone, count) == ("ple", 5) else pytest.mark.slow)
+        pytest.param(backbone, count, marks=() if count == 2 or (backbone, count) == ("ple", 5) else pytest.mark.slow)
         for backbone in BACKBONES
         for count in (2, 3, 5)
     ],

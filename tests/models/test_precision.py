@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Mixed precision and XLA: what is computed in which precision, what is compiled, and that both train as float32 does."""
 
 from typing import Any

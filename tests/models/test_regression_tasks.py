@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Regression tasks beside binary ones: losses, weights, missing labels, what layers add, and what is predicted."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keras' `evaluate` of a trained model against the exact metrics of the same rows."""
 
 from unittest.mock import create_autospec

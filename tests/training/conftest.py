@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A run that takes seconds, and what two runs are compared by."""
 
 import json

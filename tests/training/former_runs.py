@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs of yesterday, the data of today, and where their tables are."""
 
 import hashlib

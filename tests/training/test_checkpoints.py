@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints that are damaged, half-written, too many, or not to be written any more."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The same step from the same state gives the same numbers every time."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pretrained tables: whose row lands where, what stays frozen, and files that do not fit."""
 
 import io

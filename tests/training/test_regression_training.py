@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training with regression tasks: what is said, kept and chosen; what a run that starts from another goes on with."""
 
 import csv

@@ -1,7 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs that die and go on: bit for bit as if nothing had happened."""
 
 import fcntl
 import random
+import re
 import shutil
 import signal
 
@@ -118,8 +120,10 @@ def test_what_may_change_with_resume(undisturbed, small_config, small_experiment
         ("training.batch_size=64", "training.batch_size is 64, there it is 512"),
         ("training.precision=mixed_bfloat16", "training.precision is mixed_bfloat16, there it is float32"),
         ("model.dropout=0", "model.dropout is 0.0, there it is 0.2"),
+        ("model.mutual={features: ctfm}", "model.mutual.features is ctfm, there it is none"),
+        ("training.label_exchange={like: 0.5}", "training.label_exchange is {'like': 0.5}, there it is {}"),
     ):
-        words = f"is not the one that .* was started with: {difference}; .* only .*training.epochs.* may change"
+        words = f"is not the one that .* was started with: {re.escape(difference)}; .* only .*training.epochs.* may change"
         with pytest.raises(UsageError, match=words):
             run.check_resumable(load_config(small_config, [fixed]), prepared.metadata)
     features = [small_experiment.features[0].model_copy(update={"dim": 99}), *small_experiment.features[1:]]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training runs: determinism, resuming, what they keep, what they refuse."""
 
 import json
@@ -122,6 +123,7 @@ def test_unknown_names_are_refused_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_diverging_loss_stops_with_its_name(shared_experiment, prepared, quiet_console, tmp_path, monkeypatch):
     real = CrossDistilModel.losses_by_name
 

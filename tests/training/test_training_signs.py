@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a run shows: TensorBoard logs, the bar, the warning when the input sets the pace; and signals at odd moments."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Warm start: what goes on from a former run, and what starts anew."""
 
 import dataclasses

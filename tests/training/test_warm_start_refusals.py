@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Warm start: runs that nobody can go on from; and from one day to the next by the command line."""
 
 import dataclasses
@@ -145,6 +146,7 @@ def test_from_one_day_to_the_next_by_the_command_line(tmp_path):
     assert not (tmp_path / "today").exists()
 
 
+@pytest.mark.slow
 def test_a_warm_start_is_done_again_until_there_is_a_checkpoint(undisturbed, small_experiment, prepared, monkeypatch, tmp_path):
     def resumed(directory, warm_start=None):
         console = Console(width=400)

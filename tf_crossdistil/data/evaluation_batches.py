@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Batches of a split for Keras' `evaluate` and validation."""
 
 from typing import Any

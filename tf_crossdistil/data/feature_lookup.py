@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Raw feature values to the ids that the pipeline wrote, inside the graph."""
 
 from collections.abc import Callable

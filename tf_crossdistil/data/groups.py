@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The groups within which GAUC ranks."""
 
 import tensorflow as tf

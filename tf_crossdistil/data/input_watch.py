@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measures whether batches are ready before they are asked for."""
 
 import time
@@ -7,7 +8,7 @@ import tensorflow as tf
 
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.data.training_batches import TrainingBatches
-from tf_crossdistil.data.training_rows import Shard
+from tf_crossdistil.data.training_rows import ONE_DEVICE, Shard
 from tf_crossdistil.schema import PreparedData
 
 # One of so many steps is measured: asking the clock at each would cost a tenth of a millisecond.
@@ -17,7 +18,6 @@ WINDOW = 20
 # The share of the time that training may wait.
 _MOST_WAITING = 0.2
 _BUFFER = 2
-_ONE_DEVICE = Shard()
 
 
 class InputWatch:
@@ -81,6 +81,6 @@ class WatchedBatches(TrainingBatches):
         super().__init__(data, experiment, with_strata, replicas)
         self._watch = watch
 
-    def epoch(self, epoch: int, first_step: int = 0, shard: Shard = _ONE_DEVICE) -> tf.data.Dataset:
+    def epoch(self, epoch: int, first_step: int = 0, shard: Shard = ONE_DEVICE) -> tf.data.Dataset:
         """The batches of one epoch from a step on."""
         return self._watch.watch(super().epoch(epoch, first_step, shard), shard.count)

@@ -1,7 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
 """A split held in memory: parsed once, however many epochs and models read it."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from tf_crossdistil.tags import observed_tags
 # A split that takes more is read from its files in every epoch.
 MOST_BYTES = 1 << 30
 _PARSED_ROWS = 8192
-# The training and the validation split of the data that is being worked with.
-_KEPT_SPLITS = 2
+# The training split of the data that is being worked with, the validation split, and one that is watched beside it.
+_KEPT_SPLITS = 3
 
 
 class PackedRows:
@@ -49,16 +50,21 @@ class PackedRows:
 
 @dataclass(frozen=True)
 class LoadedSplit:
-    """All rows of a split, tag by tag, with each tag's first row and row count."""
+    """All rows of a split, tag by tag, and how many there are."""
 
     rows: PackedRows
-    tags: dict[str, tuple[int, int]]
+    count: int
 
 
 def fits_in_memory(data: PreparedData, experiment: Experiment, split: str) -> bool:
     """Whether a split is small enough to be held."""
-    values = sum(field.longest or 1 for field in record_fields(experiment))
-    return data.rows(split) * values * (4 if _are_ids_narrow(data, experiment) else 8) <= MOST_BYTES
+    return bytes_in_memory(data, experiment, split) <= MOST_BYTES
+
+
+def bytes_in_memory(data: PreparedData, experiment: Experiment, split: str) -> int:
+    """What a split takes when it is held, with lists as long as they can be."""
+    values = sum(column.longest or 1 for column in record_fields(experiment))
+    return data.rows(split) * values * (4 if _are_ids_narrow(data, experiment) else 8)
 
 
 def _are_ids_narrow(data: PreparedData, experiment: Experiment) -> bool:
@@ -69,41 +75,26 @@ def _are_ids_narrow(data: PreparedData, experiment: Experiment) -> bool:
 
 def load_split(data: PreparedData, experiment: Experiment, split: str) -> LoadedSplit:
     """A split in memory, in the order of `split_batches`; the last ones loaded are kept for the next caller."""
-    key = _Key(data.directory, data.metadata.run, experiment.schema_hash(), split)
-    return _load(_Request(key, data, experiment))
-
-
-@dataclass(frozen=True)
-class _Key:
-    directory: Path
-    run: str
-    schema_hash: str
-    split: str
+    return _load(_Request(data.directory, data.metadata.run, experiment.schema_hash(), split, data, experiment))
 
 
 @dataclass(frozen=True)
 class _Request:
     """Equal to another one for the same rows, whatever else the experiments say."""
 
-    key: _Key
-    data: PreparedData
-    experiment: Experiment
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Request) and self.key == other.key
-
-    def __hash__(self) -> int:
-        return hash(self.key)
+    directory: Path
+    run: str
+    schema_hash: str
+    split: str
+    data: PreparedData = field(compare=False)
+    experiment: Experiment = field(compare=False)
 
 
 @lru_cache(maxsize=_KEPT_SPLITS)
 def _load(request: _Request) -> LoadedSplit:
-    tags, first = {}, 0
-    counts = request.data.metadata.counts[request.key.split]
-    for tag in observed_tags(counts):
-        tags[tag] = (first, counts[tag])
-        first += counts[tag]
-    return LoadedSplit(load_rows(request.data, request.experiment, request.key.split, list(tags)), tags)
+    data, split = request.data, request.split
+    tags = observed_tags(data.metadata.counts[split])
+    return LoadedSplit(load_rows(data, request.experiment, split, tags), data.rows(split))
 
 
 def load_rows(data: PreparedData, experiment: Experiment, split: str, tags: Sequence[str]) -> PackedRows:
@@ -128,6 +119,5 @@ def _wide(values: tf.Tensor) -> tf.Tensor:
 
 def loaded_batches(split: LoadedSplit, batch_size: int) -> Iterator[Columns]:
     """A loaded split once, in its order."""
-    rows = sum(count for _, count in split.tags.values())
-    for first in range(0, rows, batch_size):
+    for first in range(0, split.count, batch_size):
         yield split.rows.between(first, first + batch_size)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a request holds: the raw features' types and how they are read from rows and from a serialized tf.Example."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Records of a prepared data set as tf.data columns: a tensor `[rows]` a field, `[rows, longest]` a field with a list."""
 
 from collections.abc import Sequence

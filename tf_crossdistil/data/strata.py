@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which label combinations the augmented ranking loss compares."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training rows read from files in every epoch, for splits that do not fit in memory."""
 
 import math
@@ -32,7 +33,6 @@ class StreamedRows(TrainingRows):
 
     def __init__(self, data: PreparedData, experiment: Experiment, shape: BatchShape):
         super().__init__(data, experiment, shape)
-        self._counts = data.metadata.counts["train"]
         self._held = {
             tag: load_rows(data, experiment, "train", [tag]) for tag in shape.strata if self._counts[tag] <= _HELD_ROWS
         }

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training batches: natural rows, and rows drawn uniformly from each label combination."""
 
 import logging
@@ -8,17 +9,16 @@ import tensorflow as tf
 
 from tf_crossdistil.config import SAMPLE_WEIGHT, Experiment
 from tf_crossdistil.data.in_memory_rows import InMemoryRows
+from tf_crossdistil.data.label_exchange import as_trained, check_label_exchange
 from tf_crossdistil.data.loaded_split import fits_in_memory
 from tf_crossdistil.data.records import Columns, feature_columns, label_matrix
 from tf_crossdistil.data.strata import strata, thin_strata
 from tf_crossdistil.data.streamed_rows import StreamedRows
-from tf_crossdistil.data.training_rows import BatchShape, Shard
+from tf_crossdistil.data.training_rows import ONE_DEVICE, BatchShape, Shard
 from tf_crossdistil.errors import UsageError
 from tf_crossdistil.schema import PreparedData
 
 logger = logging.getLogger(__name__)
-
-_ONE_DEVICE = Shard()
 
 
 class TrainingBatches:
@@ -40,6 +40,7 @@ class TrainingBatches:
 
     Raises:
         UsageError: there are fewer rows than replicas.
+        CrossDistilError: labels are to be exchanged that cannot be.
     """
 
     def __init__(self, data: PreparedData, experiment: Experiment, with_strata: bool, replicas: int = 1):
@@ -50,15 +51,17 @@ class TrainingBatches:
         if not self.batch_size:
             raise UsageError(f"{replicas} replicas cannot share {rows} training rows; train on one device")
         self.steps = math.ceil(data.rows("train") / self.batch_size)
-        drawn = strata(data.metadata) if with_strata else []
-        for warning in thin_strata(experiment, data.metadata) if with_strata else []:
+        check_label_exchange(experiment, data)
+        metadata = as_trained(experiment, data.metadata)
+        drawn = strata(metadata) if with_strata else []
+        for warning in thin_strata(experiment, metadata) if with_strata else []:
             logger.warning(warning)
         kind = InMemoryRows if fits_in_memory(data, experiment, "train") else StreamedRows
         self._rows = kind(data, experiment, BatchShape(self.batch_size, drawn, experiment.training.strata_batch_size))
         weighted = experiment.sample_weight is not None
         self._mean_weight = data.metadata.numeric[SAMPLE_WEIGHT].mean if weighted else None
 
-    def epoch(self, epoch: int, first_step: int = 0, shard: Shard = _ONE_DEVICE) -> tf.data.Dataset:
+    def epoch(self, epoch: int, first_step: int = 0, shard: Shard = ONE_DEVICE) -> tf.data.Dataset:
         """The batches of one epoch from a step on, the `steps - first_step` that an undisturbed epoch would go on with.
 
         With a shard of several replicas an element is one replica's part of a batch, and its replicas' parts follow each

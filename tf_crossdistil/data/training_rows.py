@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rows of the training split, shuffled anew in each epoch, and beside those of every batch rows drawn from each stratum."""
 
 from abc import ABC, abstractmethod
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from tf_crossdistil.config import Experiment
+from tf_crossdistil.data.label_exchange import as_trained
 from tf_crossdistil.schema import PreparedData
 
 
@@ -17,6 +19,9 @@ class Shard:
     replicas: int = 1
     first: int = 0
     count: int = 1
+
+
+ONE_DEVICE = Shard()
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ class TrainingRows(ABC):
         self._data = data
         self._experiment = experiment
         self._shape = shape
+        self._counts = as_trained(experiment, data.metadata).counts["train"]
 
     @abstractmethod
     def epoch(self, seed: int, first_step: int, shard: Shard) -> tf.data.Dataset:
@@ -65,7 +71,7 @@ class TrainingRows(ABC):
 
     def uniform(self, seed: int, part: Part) -> tf.Tensor:
         """Draws `[tags, draws]` for a part of a batch: row numbers below the row count of each stratum."""
-        counts = [[self._data.metadata.counts["train"][tag]] for tag in self._shape.strata]
+        counts = [[self._counts[tag]] for tag in self._shape.strata]
         shape, pair = [len(counts), self._shape.draws], tf.stack([tf.constant(seed, tf.int64), part.step])
         # One operation for all strata; 53 random bits leave no count of rows uneven by as much as a draw in a million.
         drawn = tf.random.stateless_uniform(shape, pair, dtype=tf.float64) * tf.constant(counts, tf.float64)

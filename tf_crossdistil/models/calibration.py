@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bi-level calibration of the teachers: the calibrator learns by its own loss and its own optimizer (Algorithm 1)."""
 
 import tensorflow as tf

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The files of checkpoints: how they are named, found, and told from damaged ones."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CrossDistil: students and teachers trained together by one overridden `train_step`."""
 
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ import tf_keras as keras
 from tf_crossdistil.calibrators.registry import find_calibrator
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.data.groups import group_feature, group_ids
+from tf_crossdistil.data.label_exchange import as_trained
 from tf_crossdistil.data.records import Columns, column_signature, feature_columns
 from tf_crossdistil.data.strata import strata
 from tf_crossdistil.layers.precision import computing_in
@@ -62,13 +64,14 @@ class CrossDistilModel(tfrs.models.Model):
         self.task_outputs = TaskOutputs(experiment, metadata)
         self.loss_weighting = LOSS_WEIGHTINGS[experiment.training.loss_weighting](experiment.tasks)
         self.network = RankingNetwork(experiment, metadata, self.method, precision, xla)
-        counts = metadata.counts["train"]
+        trained = as_trained(experiment, metadata)
+        counts = trained.counts["train"]
         rates = [positive_rate(counts, index) for index in range(len(self._binary))]
         calibrator = find_calibrator(experiment.distillation.calibration)(rates)
         self.calibration = Calibration(calibrator, experiment.training.calibration_learning_rate)
         beta1, beta2 = (self._distillation.beta1, self._distillation.beta2) if self.method.auxiliary_ranking else (0.0, 0.0)
         # Tags are many with many tasks; only a method that compares rows has their pairs.
-        tags = strata(metadata) if self.method.teachers == "ranking" else []
+        tags = strata(trained) if self.method.teachers == "ranking" else []
         self._pair_weights = [
             pair_weights(self._binary, task, experiment.auxiliary(task), counts, beta1, beta2, tags) for task in self._binary
         ]
@@ -198,7 +201,7 @@ class CrossDistilModel(tfrs.models.Model):
             share = losses["loss"] / self.distribute_strategy.num_replicas_in_sync
         # Not `apply_gradients`: `minimize` is what scales losses of float16.
         self.optimizer.minimize(share, self.trainable_variables, tape=tape)
-        if self._calibrates:
+        if self.method.trains_calibration:
             labels, weights = (self._columns(values, self._binary) for values in self._targets_and_weights(inputs))
             losses["calibration"] = self.calibration.update(self.teacher_logits(logits), labels, weights)
         return self._log(losses)
@@ -253,10 +256,6 @@ class CrossDistilModel(tfrs.models.Model):
         made = [metrics for metrics in (self._ranking_metrics, self._regression_metrics) if metrics is not None]
         return [metric for metrics in made for metric in metrics.metrics]
 
-    @property
-    def _calibrates(self) -> bool:
-        return self.method.teachers != "none" and self.method.calibration
-
     def _total(self, losses: dict[str, tf.Tensor]) -> tf.Tensor:
         return tf.add_n([*losses.values(), *self.loss_weighting.regularisation()])
 
@@ -279,7 +278,7 @@ class CrossDistilModel(tfrs.models.Model):
             names += [f"{task}/distillation" for task in self._binary]
         if self.method.teachers != "none":
             names += map(teacher_name, self._binary)
-        return [*names, "calibration"] if self._calibrates else names
+        return [*names, "calibration"] if self.method.trains_calibration else names
 
     def _log(self, losses: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         for name, loss in losses.items():

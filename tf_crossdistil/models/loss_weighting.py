@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How much each task's student weighs in the model's loss."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The distillation methods: which parts of CrossDistil each of them has."""
 
 from dataclasses import dataclass
@@ -27,6 +28,11 @@ class Method:
     soft_labels: Literal["own", "auxiliary", "none"] = "own"
     calibration: bool = True
     correction: bool = True
+
+    @property
+    def trains_calibration(self) -> bool:
+        """Whether there are teachers whose logits are calibrated."""
+        return self.teachers != "none" and self.calibration
 
 
 # The ablations are those of the paper's Tables 4 and 5.

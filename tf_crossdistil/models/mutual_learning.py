@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Deep Mutual Learning between towers (Ren et al., ORSUM at RecSys 2023): who reads whom."""
 
 from collections.abc import Mapping, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a model says about a whole split."""
 
 from collections.abc import Callable, Iterable, Sequence

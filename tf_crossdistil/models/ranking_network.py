@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The network: features, interaction, backbone, one tower a task; students and teachers alike."""
 
 from collections.abc import Mapping, Sequence

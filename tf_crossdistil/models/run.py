@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A run directory: what training keeps on disk, and how later commands open it.
 
 RUN/config.yaml           the configuration as it was trained, overrides included
@@ -24,6 +25,7 @@ from tf_crossdistil.config import EarlyStopping, Experiment
 from tf_crossdistil.config_file import load_config
 from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.models.checkpoint_files import find_checkpoints
+from tf_crossdistil.models.config_difference import first_difference
 from tf_crossdistil.models.crossdistil import CrossDistilModel, build
 from tf_crossdistil.schema import METADATA_FILE, SAMPLE_FILE, Metadata, PreparedData, read_document
 
@@ -87,7 +89,9 @@ class Run:
         except OSError as error:
             _remove_unfinished(directory, is_new)
             place = "" if error.filename is None else f"{error.filename}: "
-            raise CrossDistilError(f"cannot start a run in {directory}: {place}{error.strerror}") from error
+            raise CrossDistilError(
+                f"cannot start a run in {directory}: {place}{error.strerror}; make room there, or give another --run"
+            ) from error
         return cls(directory, experiment, data.metadata)
 
     @classmethod
@@ -134,10 +138,11 @@ class Run:
                 f"training.early_stopping.metric is {chooses}, and the best epoch of {self.directory} was chosen by {former}; "
                 "resume with the same metric, or give another --run"
             )
-        free = {"training": _RESUMABLE}
-        started, asked = (each.model_dump(mode="json", exclude=free) for each in (self.experiment, experiment))
-        if started != asked:
-            key, was, now = _first_difference("", started, asked)
+        free = {name: getattr(experiment.training, name) for name in _RESUMABLE}
+        training = self.experiment.training.model_copy(update=free)
+        started = self.experiment.model_copy(update={"training": training, "tuning": experiment.tuning})
+        if difference := first_difference(started, experiment):
+            key, was, now = difference
             may_change = ", ".join(f"training.{name}" for name in sorted(_RESUMABLE))
             raise UsageError(
                 f"section '{key.partition('.')[0]}' of the configuration is not the one that {self.directory} was started "
@@ -215,7 +220,9 @@ class Run:
             # It holds a checksum of every tensor.
             digest = hashlib.sha256(index.read_bytes()).hexdigest()[:16]
         except OSError as error:
-            raise CrossDistilError(f"cannot read {index}: {error.strerror}") from error
+            raise CrossDistilError(
+                f"cannot read {index}: {error.strerror}; restore it, or train again, in another --run"
+            ) from error
         return BestEpoch(position.epochs, found[position], digest)
 
     def best_checkpoint(self) -> Path:
@@ -257,24 +264,6 @@ def _remove_unfinished(directory: Path, with_directory: bool) -> None:
             (directory / name).unlink(missing_ok=True)
         if with_directory:
             directory.rmdir()
-
-
-def _first_difference(key: str, started: Any, asked: Any) -> tuple[str, Any, Any]:
-    """The first setting that differs, with both values; parts of lists go by their names."""
-    if isinstance(started, dict) and isinstance(asked, dict):
-        for name in started | asked:
-            if started.get(name) != asked.get(name):
-                return _first_difference(f"{key}.{name}".removeprefix("."), started.get(name), asked.get(name))
-    if _are_named(started) and _are_named(asked):
-        parts = [{part["name"]: part for part in each} for each in (started, asked)]
-        if list(parts[0]) != list(parts[1]):
-            return key, list(parts[0]), list(parts[1])
-        return _first_difference(key, *parts)
-    return key, started, asked
-
-
-def _are_named(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(part, dict) and "name" in part for part in value)
 
 
 def restore(checkpoint: tf.train.Checkpoint, path: Path, mending: str = "train again, in another --run") -> None:

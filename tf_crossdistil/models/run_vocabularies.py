@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A run's vocabularies, which must be those it was trained with wherever raw values are looked up."""
 
 import hashlib

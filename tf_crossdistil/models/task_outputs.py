@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a tower's number means: the logit of a probability, or a regression's value in its own units."""
 
 import tensorflow as tf

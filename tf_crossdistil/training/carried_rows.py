@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which rows of a former run's embedding tables go on in a new run, whose vocabularies may be others."""
 
 from collections.abc import Iterator

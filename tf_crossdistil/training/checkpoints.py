@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints of everything that a run needs to go on as if nothing had happened.
 
 `last` holds the newest, `best` that of the best epoch; both hold the same objects.

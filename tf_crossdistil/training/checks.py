@@ -1,9 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is refused before a training, a comparison or a search writes anything."""
 
 from collections.abc import Callable
 
 from tf_crossdistil.calibrators.registry import find_calibrator
 from tf_crossdistil.config import EarlyStopping, Experiment
+from tf_crossdistil.data.label_exchange import check_label_exchange
 from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.losses.student_losses import find_student_loss
 from tf_crossdistil.models.methods import method_of
@@ -26,7 +28,7 @@ def check_trainable(experiment: Experiment, data: PreparedData) -> None:
     Raises:
         UsageError: it names what does not exist.
         CrossDistilError: the data was prepared with another configuration, or has no validation rows, or none that define the
-            metric by which the best epoch is chosen.
+            metric by which the best epoch is chosen, or labels are to be exchanged that cannot be.
     """
     check_config_matches(experiment, data.metadata)
     if not data.rows("validation"):
@@ -34,6 +36,7 @@ def check_trainable(experiment: Experiment, data: PreparedData) -> None:
     check_defined(
         "training.early_stopping.metric", (experiment.training.early_stopping or EarlyStopping()).metric, data.metadata
     )
+    check_label_exchange(experiment, data)
     check_network(experiment, data.metadata)
     method_of(experiment)
     find_calibrator(experiment.distillation.calibration)

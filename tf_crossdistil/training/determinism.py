@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What makes two trainings of one seed the same to the bit."""
 
 import tensorflow as tf

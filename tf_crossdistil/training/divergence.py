@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training that broke down: losses or weights that are infinite or undefined."""
 
 import math

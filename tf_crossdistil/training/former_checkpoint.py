@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The checkpoint of a former run's best epoch, read tensor by tensor into objects of other sizes."""
 
 from collections.abc import Mapping

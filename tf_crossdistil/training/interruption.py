@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SIGTERM and Ctrl-C while a run is trained; imports no TensorFlow, so that it can be used before that is loaded."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One training at a time in a run directory."""
 
 import fcntl
@@ -26,18 +27,21 @@ def only_training_in(directory: Path) -> Iterator[None]:
         yield
         return
     try:
-        _lock(descriptor, directory)
+        lock(descriptor, f"another training is at work in {directory}; wait for it to end, or give another --run")
         yield
     finally:
         os.close(descriptor)
 
 
-def _lock(descriptor: int, directory: Path) -> None:
+def lock(descriptor: int, refusal: str) -> None:
+    """Locks an open file until it is closed; where the file system has no locks, it does nothing.
+
+    Raises:
+        CrossDistilError: another process has locked it, in the words of `refusal`.
+    """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise CrossDistilError(
-            f"another training is at work in {directory}; wait for it to end, or give another --run"
-        ) from error
+        raise CrossDistilError(refusal) from error
     except OSError:
         return

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The way through the epochs of a run: steps, validation, checkpoints, early stopping."""
 
 from collections.abc import Callable
@@ -43,6 +44,7 @@ class TrainingLoop:
         console: where progress is shown.
         strategy: where steps run.
         interruption: what signals came.
+        watched_split: what is measured beside the validation split; None for nothing.
     """
 
     def __init__(
@@ -53,10 +55,13 @@ class TrainingLoop:
         console: Console,
         strategy: Strategy,
         interruption: Interruption,
+        watched_split: str | None = None,
     ):
         self._run, self._experiment, self._data, self._console = run, experiment, data, console
         self._strategy, self._interruption = strategy, interruption
         self._settings = experiment.training
+        watched = [watched_split] if watched_split is not None and data.rows(watched_split) else []
+        self._measured_splits = list(dict.fromkeys(["validation", *watched]))
         self._stopping = self._settings.early_stopping or EarlyStopping()
         self._label = f"{experiment.name} {experiment.method_name}"
         self._occasions = 0
@@ -82,6 +87,11 @@ class TrainingLoop:
             self._print(
                 f"{', '.join(regressions)}: of kind regression, and trained on labels only; distillation.method "
                 f"{self._experiment.distillation.method} is for binary tasks"
+            )
+        for task, share in self._settings.label_exchange.items():
+            self._print(
+                f"training.label_exchange: {share:.0%} of the positive training rows of '{task}', and as many negative ones, "
+                "are trained on with the other label"
             )
         for line in assign_pretrained(self._model.network, self._experiment, self._data):
             self._print(line)
@@ -238,22 +248,25 @@ class TrainingLoop:
 
     def _validate(self) -> dict[str, float | None]:
         if not self._strategy.acts_alone:
-            return self._measure()
+            return self._measurements()
         try:
             # It may take minutes and changes nothing.
             with self._interruption.at_once():
-                return self._measure()
+                return self._measurements()
         except (Interrupted, Terminated):
             self._stop()
 
-    def _measure(self) -> dict[str, float | None]:
+    def _measurements(self) -> dict[str, float | None]:
+        return {name: value for split in self._measured_splits for name, value in self._measure(split).items()}
+
+    def _measure(self, split: str) -> dict[str, float | None]:
         # What is reachable at best does not change from epoch to epoch, and takes longer than everything else.
-        predictions = replace(self._predictor(self._data, "validation", lambda rows: self._stop_if_due()), truth=None)
-        summary = summarize(self._experiment, predictions, "validation")
+        predictions = replace(self._predictor(self._data, split, lambda rows: self._stop_if_due()), truth=None)
+        summary = summarize(self._experiment, predictions, split)
         defined = [metric for metric in DIRECTIONS if any(metric in metrics for metrics in summary["tasks"].values())]
-        entry = {f"validation_{metric}": mean_metric(summary, metric) for metric in defined}
+        entry = {f"{split}_{metric}": mean_metric(summary, metric) for metric in defined}
         for task, metrics in summary["tasks"].items():
-            entry |= {f"validation_{task}_{metric}": metrics[metric] for metric in defined if metric in metrics}
+            entry |= {f"{split}_{task}_{metric}": metrics[metric] for metric in defined if metric in metrics}
         return entry
 
     def _write_history(self) -> None:

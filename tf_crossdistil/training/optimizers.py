@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Optimizers whose step costs the same whatever the vocabulary's size."""
 
 from collections.abc import Callable, Iterable, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pretrained embeddings: rows of .npy files into the tables of a network that starts to train.
 
 Only the start of a training reads the files; checkpoints hold what became of them.
@@ -143,7 +144,7 @@ def _read_values(place: str, file: Path) -> list[bytes]:
 
 def _unreadable(place: str, file: Path, error: OSError) -> UsageError:
     where = "" if file.is_absolute() else f"; relative paths start at the working directory, {Path.cwd()}"
-    return UsageError(f"{place}: cannot read {file}: {error.strerror}{where}")
+    return UsageError(f"{place}: cannot read {file}: {error.strerror}{where}; give the path of a file that is there")
 
 
 def _rows_of_ids(
@@ -177,4 +178,6 @@ def _check_finite(place: str, file: Path, vectors: NDArray[Any]) -> None:
         finite = np.isfinite(_float32(vectors[first : first + _BLOCK])).all(axis=1)
         if not finite.all():
             row = first + int(np.argmin(finite))
-            raise UsageError(f"{place}: {file} has a number that is NaN, infinite or beyond float32 in row {row}")
+            raise UsageError(
+                f"{place}: {file} has a number that is NaN, infinite or beyond float32 in row {row}; mend that row"
+            )

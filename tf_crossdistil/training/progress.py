@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How an epoch looks on the screen while it is trained."""
 
 import time

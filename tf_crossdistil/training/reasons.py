@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What went wrong, of all that TensorFlow says about an error."""
 
 import re

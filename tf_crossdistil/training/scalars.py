@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What TensorBoard shows of a run."""
 
 from collections.abc import Iterator

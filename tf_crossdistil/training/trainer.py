@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training: what is checked first, where a run begins, and how it ends."""
 
 from collections.abc import Callable
@@ -36,6 +37,7 @@ def train(
     warm_start: Path | None = None,
     after_epoch: Callable[[dict[str, Any]], None] | None = None,
     strategy: Strategy | None = None,
+    watched_split: str | None = None,
 ) -> Run:
     """Trains a model and keeps everything about it in a run directory.
 
@@ -50,6 +52,8 @@ def train(
         warm_start: the directory of a former run to start from; opened only where there is no checkpoint yet.
         after_epoch: called with each finished epoch's entry of the history; may raise to stop.
         strategy: that of the configuration, where it had to be made before TensorFlow computed anything; default a new one.
+        watched_split: a split to measure after each epoch as the validation split is, for learning curves only: the history's
+            entries get `test_log_loss`, `test_like_auc` and such. One without rows adds nothing.
 
     Raises:
         UsageError: the directory is not empty, or, with `resume`, was started with another configuration or warm start.
@@ -76,7 +80,7 @@ def train(
             console.print(line, highlight=False, soft_wrap=True)
         former = None if checkpoint is not None else _former_run(run, warm_start, is_new, data)
         try:
-            loop = TrainingLoop(run, experiment, data, console, strategy, interruption)
+            loop = TrainingLoop(run, experiment, data, console, strategy, interruption, watched_split)
             if checkpoint is None:
                 loop.start(former)
                 # Not before: what has failed until here leaves nothing behind.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Warm start: a new run goes on from a former one, whose vocabularies may have been others.
 
 What the former run's best epoch has for a value, a bucket or a weight goes on, with the state that the optimizers had for it;
@@ -74,7 +75,7 @@ def warm_start(model: CrossDistilModel, run: Run, data: PreparedData) -> list[st
     by_table = {id(table): rows for rows in all_rows for table in _tables(model, rows.feature)}
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     parts = {"network": model.network, "loss_weighting": model.loss_weighting, "optimizer": optimizer}
-    if _calibrates(run.experiment) and _calibrates(model.experiment):
+    if method_of(run.experiment).trains_calibration and model.method.trains_calibration:
         parts |= {"calibration": model.calibration.calibrator, "calibration_optimizer": model.calibration.optimizer}
     with model.distribute_strategy.scope():
         variables, with_state = FormerCheckpoint(run).restore(parts, by_table)
@@ -101,13 +102,8 @@ def _settings(former: Experiment, new: Experiment) -> Iterator[tuple[str, Any, A
         yield f"model.{key}", getattr(former.model, key), getattr(new.model, key)
     for key in sorted(type(new.model.experts).model_fields.keys() - {"l0_penalty"}):
         yield f"model.experts.{key}", getattr(former.model.experts, key), getattr(new.model.experts, key)
-    if _calibrates(former) and _calibrates(new):
+    if method_of(former).trains_calibration and method_of(new).trains_calibration:
         yield "distillation.calibration", former.distillation.calibration, new.distillation.calibration
-
-
-def _calibrates(experiment: Experiment) -> bool:
-    method = method_of(experiment)
-    return method.teachers != "none" and method.calibration
 
 
 def _tables(model: CrossDistilModel, feature: str) -> Iterator[tf.Variable]:
@@ -161,7 +157,7 @@ def _keep_values(model: CrossDistilModel, run: Run, data: PreparedData) -> Itera
 def _new_weights(model: CrossDistilModel, run: Run, carried: set[int]) -> list[str]:
     """A line on weights that the former run lacks, such as those of teachers."""
     weights = [*model.network.trainable_variables, *model.loss_weighting.trainable_variables]
-    if _calibrates(model.experiment):
+    if model.method.trains_calibration:
         weights += model.calibration.calibrator.trainable_variables
     new = [weight for weight in weights if id(weight) not in carried]
     if not new:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A job of several processes on loopback, each with the same command and its own TF_CONFIG."""
 
 import json

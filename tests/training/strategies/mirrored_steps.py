@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Trains some steps on one device and mirrored over two logical ones, and prints how far apart they end, as JSON.
 
 Logical devices must be there before anything is computed, hence a process of its own.

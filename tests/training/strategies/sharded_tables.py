@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Trains a model under two parameter servers, all in this process, and prints what came of it as JSON."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Manifests and scripts: their fields, the commands in them, and the TF_CONFIG that they make."""
 
 import json

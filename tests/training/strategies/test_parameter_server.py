@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One parameter server, two workers and a chief on loopback, by the command line."""
 
 import signal

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What spreads training over devices and hosts: the one interface between them and the training loop."""
 
 import logging

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cluster that TF_CONFIG describes, checked."""
 
 import os

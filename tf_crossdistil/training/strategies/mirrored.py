@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training on all devices of one host."""
 
 import logging

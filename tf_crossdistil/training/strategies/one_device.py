@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training in one process on one device."""
 
 from contextlib import AbstractContextManager, nullcontext

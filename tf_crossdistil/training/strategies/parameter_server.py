@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Asynchronous training: workers compute steps, parameter servers hold the variables, large tables in shards."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The strategies by the value of `training.strategy`."""
 
 from tf_crossdistil.config import Experiment

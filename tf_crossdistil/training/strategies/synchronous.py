@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the strategies have in common under which every replica takes its part of every batch."""
 
 from contextlib import AbstractContextManager
