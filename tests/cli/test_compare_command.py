@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`crossdistil compare` as a user calls it."""
 
 import json
@@ -7,7 +8,7 @@ import pytest
 
 from tf_crossdistil.cli import main as cli
 
-SMALL = ["--set", "training.epochs=1", "--set", "training.batch_size=2048", "--set", "model.experts.levels=1"]
+SMALL = ["--set", "training.batch_size=2048", "--set", "model.experts.levels=1"]
 
 
 @pytest.fixture
@@ -16,7 +17,8 @@ def compare(monkeypatch, capsys, config_file, prepared, tmp_path):
 
     def run(*arguments):
         command = ["crossdistil", "compare", config_file, "--data", prepared.directory, "--out", tmp_path / "out", *SMALL]
-        monkeypatch.setattr(sys, "argv", [*map(str, command), *arguments])
+        budget = [] if "--budget" in arguments else ["--budget", "1"]
+        monkeypatch.setattr(sys, "argv", [*map(str, command), *budget, *arguments])
         with pytest.raises(SystemExit) as exited:
             cli.main()
         captured = capsys.readouterr()
@@ -25,8 +27,11 @@ def compare(monkeypatch, capsys, config_file, prepared, tmp_path):
     return run
 
 
-def test_two_methods_from_nothing_to_tables_and_files(compare, tmp_path):
-    code, out, err = compare("--methods", "shared_bottom,mmoe", "--seeds", "4")
+def test_two_methods_from_nothing_to_tables_and_files(compare, tmp_path, monkeypatch):
+    # Each would be a process of its own.
+    monkeypatch.setattr("tf_crossdistil.comparison.compare.measure_costs", lambda experiments, data, file: {})
+    arguments = ["--methods", "shared_bottom,mmoe", "--seeds", "4"]
+    code, out, err = compare(*arguments)
     assert code == 0, err
     assert "1/2 shared_bottom seed 4: validation auc 0." in err and "2/2 mmoe seed 4" in err
     assert "retracing" not in err and "rows/s" not in err
@@ -38,10 +43,31 @@ def test_two_methods_from_nothing_to_tables_and_files(compare, tmp_path):
     ]
     assert all({"split", "rows", "tasks", "teachers", "set", "seconds"} <= set(result) for result in results)
     assert json.loads((tmp_path / "out/comparison.json").read_text())["baseline"] == "shared_bottom"
+    tables = {path.name for path in (tmp_path / "out/tables").iterdir()}
+    assert tables >= {"results.md", "results.csv", "results.tex", "results.json"}
+    assert "<svg" in (tmp_path / "out/report.html").read_text() and f"report: {tmp_path / 'out/report.html'}" in err
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/cells").rglob("*") if path.is_file()}
-    code, _, err = compare("--methods", "shared_bottom,mmoe", "--seeds", "4")
+    code, _, err = compare(*arguments)
     assert code == 0 and err.count("(kept)") == 2
     assert files == {path: path.stat().st_mtime_ns for path in (tmp_path / "out/cells").rglob("*") if path.is_file()}
+
+
+@pytest.mark.slow
+def test_the_whole_study_in_small(compare, tmp_path):
+    methods = "single,ple,taug,crossdistil,without_correction,kd_same_task"
+    sweeps = ["--sweep", "distillation.margin=-1,1", "--sweep", "training.label_exchange.like=0.5", "--sweep-seeds", "0"]
+    small = ["--set", "training.early_stopping=null", "--budget", "2", "--jobs", "2"]
+    code, _, err = compare("--methods", methods, "--seeds", "0,1", *sweeps, *small)
+    assert code == 0, err
+    assert "Traceback" not in err and "15/15" in err
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    assert [(result["seed"], result["epochs"]) for result in results] == [(0, 2), (1, 2)] * 6
+    assert {path.stem for path in (tmp_path / "out/tables").iterdir()} == {"results", "ablations", "costs"}
+    figures = {path.name for path in (tmp_path / "out/figures").iterdir()}
+    assert figures == {"sweep-margin.svg", "loss-curves.svg", "label-exchange.svg", "costs.svg"}
+    page = (tmp_path / "out/report.html").read_text()
+    assert all(f">{method}" in page for method in methods.split(","))
+    assert all(method in (tmp_path / "out/costs.json").read_text() for method in methods.split(","))
 
 
 @pytest.mark.slow
@@ -100,6 +126,10 @@ def test_a_users_backbone_that_fails_is_one_failed_cell(compare, tmp_path, monke
         (["--methods", "ple", "--seeds", ""], "--seeds needs values"),
         (["--methods", "ple", "--seeds", "1,01"], "--seeds names '1' twice"),
         (["--methods", "ple", "--seeds", str(2**32)], "seed"),
+        (["--methods", "ple", "--sweep-methods", "ple"], "give a --sweep, or leave them out"),
+        (["--methods", "ple", "--sweep", "model.dropout"], "--sweep needs KEY="),
+        (["--methods", "ple", "--sweep", "model.dropout=0.3", "--sweep-seeds", "x"], "--sweep-seeds needs whole numbers"),
+        (["--methods", "ple", "--budget", "3", "--set", "training.epochs=2"], "--budget gives training.epochs, and so does"),
         (["--methods", "ple", "--split", "tset"], "--split must be one of"),
         (["--methods", "ple", "--tune", "model.dropout"], "--tune needs KEY="),
         (["--methods", "ple", "--tune", "model.dropuot=0,0.1"], "did you mean 'dropout'"),

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What `crossdistil export` prints, and what it refuses."""
 
 import sys

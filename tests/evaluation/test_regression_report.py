@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables and plots of a model with regression tasks beside binary ones."""
 
 import re

@@ -1,13 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
 import re
 import subprocess
 import sys
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from tests.evaluation.html_page import Page
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.evaluation.plots import learning_curves, reliability_diagram, score_distributions
@@ -18,39 +19,6 @@ from tf_crossdistil.metrics.bootstrap import bootstrap_intervals
 from tf_crossdistil.metrics.exact import calibration_bins
 from tf_crossdistil.metrics.predictions import Predictions
 from tf_crossdistil.metrics.summary import summarize
-
-VOID = {"meta", "br", "link", "img", "hr", "input"}
-
-
-class Page(HTMLParser):
-    """Elements of a page; fails on elements that are not closed in order."""
-
-    def __init__(self, content):
-        super().__init__()
-        self.open: list[str] = []
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(content)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
-
-    def attributes(self, name: str) -> list[str]:
-        return [value for _, values in self.elements if (value := values.get(name))]
-
 
 EXPERIMENT = Experiment.model_validate(
     {
@@ -96,21 +64,24 @@ def written(tmp_path, report):
     return path.read_text(encoding="utf-8")
 
 
-def test_page_is_well_formed_and_has_every_plot(tmp_path, results):
-    page = Page(written(tmp_path, Report("A demo", results, {"Rows": "3,000"})))
-    labels = page.attributes("aria-label")
-    assert sum(tag == "svg" for tag, _ in page.elements) == len(labels)
+@pytest.fixture(scope="module")
+def content(results, tmp_path_factory):
+    """A page, which takes a second to draw."""
+    return written(tmp_path_factory.mktemp("page"), Report("A demo", results, {"Rows": "3,000"}))
+
+
+def test_page_is_well_formed_and_has_every_plot(content):
+    page = Page(content)
     titles = ["Training loss", "Validation log loss"]
     titles += [f"{metric} of {task}" for task in ("finish", "like") for metric in ("AUC", "Multi-AUC")]
     titles += [f"{plot} of {task}" for task in ("finish", "like") for plot in ("Reliability", "Scores")]
-    assert [label.split(". ")[0] for label in labels] == titles
+    assert page.plots == titles
     assert ("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}) in page.elements
     for text in ("A demo", "Rows", "3,000", "PLE", "CrossDistil", "best reachable"):
         assert text in page.text
 
 
-def test_page_needs_nothing_else(tmp_path, results):
-    content = written(tmp_path, Report("A demo", results, {}))
+def test_page_needs_nothing_else(content):
     page = Page(content)
     references = [value for name in ("src", "href", "xlink:href", "srcset", "data") for value in page.attributes(name)]
     references += re.findall(r"url\(([^)]*)\)", content)
@@ -120,8 +91,8 @@ def test_page_needs_nothing_else(tmp_path, results):
     assert "@import" not in content
 
 
-def test_ids_are_unique_and_references_lead_somewhere(tmp_path, results):
-    page = Page(written(tmp_path, Report("A demo", results, {})))
+def test_ids_are_unique_and_references_lead_somewhere(content):
+    page = Page(content)
     ids = page.attributes("id")
     assert len(ids) == len(set(ids))
     assert {reference.removeprefix("#") for reference in page.attributes("xlink:href")} <= set(ids)
@@ -135,17 +106,15 @@ def test_every_text_is_escaped(tmp_path, results):
     assert page.text.count(evil) == 6
 
 
-def test_table_of_the_page_marks_the_best(tmp_path, results):
-    page = written(tmp_path, Report("A demo", results, {}))
+def test_table_of_the_page_marks_the_best(content, results):
     for task in ("finish", "like"):
         best, worse = (result.summary["tasks"][task]["auc"] for result in reversed(results))
         teacher = results[0].summary["teachers"][task]["auc"]
-        assert f"<td>{worse:.4f}</td><td class=reference>{teacher:.4f}</td><td class=best>{best:.4f}</td>" in page
+        assert f"<td>{worse:.4f}</td><td class=reference>{teacher:.4f}</td><td class=best>{best:.4f}</td>" in content
 
 
-def test_same_input_gives_the_same_page(tmp_path, results):
-    report = Report("A demo", results, {})
-    assert written(tmp_path, report) == written(tmp_path, report)
+def test_same_input_gives_the_same_page(tmp_path, content, results):
+    assert written(tmp_path, Report("A demo", results, {"Rows": "3,000"})) == content
 
 
 def test_methods_without_history_or_with_nan_still_give_a_page(tmp_path, results):
@@ -160,8 +129,9 @@ def test_methods_without_history_or_with_nan_still_give_a_page(tmp_path, results
 
 def test_unwritable_path_is_one_clear_error(tmp_path, results):
     (tmp_path / "file").touch()
+    nothing = replace(results[0], summary={**results[0].summary, "tasks": {}}, history=[])
     with pytest.raises(CrossDistilError, match="cannot write"):
-        write_report(tmp_path / "file" / "report.html", Report("A demo", results, {}))
+        write_report(tmp_path / "file" / "report.html", Report("A demo", [nothing], {}))
 
 
 def test_learning_curves_draw_the_history(results):
@@ -170,6 +140,13 @@ def test_learning_curves_draw_the_history(results):
     assert axes.lines[0].get_ydata() == pytest.approx([2.5, 2.0, 1.5 + 1 / 3])
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("Epoch", "Loss")
     assert len({line.get_color() for line in axes.lines}) == 2
+
+
+def test_fifteen_methods_can_be_told_apart(results):
+    many = [replace(results[0], name=f"method {number}") for number in range(15)]
+    lines = axes_of(learning_curves(many, "loss", "Loss"))[0].lines
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 15
+    assert len({(line.get_color(), line.get_marker()) for line in lines}) == 15
 
 
 def test_learning_curves_leave_out_what_no_method_has(results):
@@ -229,7 +206,7 @@ def test_intervals_stand_beside_their_values(results, tmp_path):
     intervals = bootstrap_intervals(EXPERIMENT, results[0].predictions, 5)
     summary = {**results[0].summary, "intervals": intervals}
     text = printed(result_table([("PLE", summary)]), width=120)
-    page = written(tmp_path, Report("A demo", [replace(results[0], summary=summary)], {}))
+    page = written(tmp_path, Report("A demo", [replace(results[0], summary=summary, history=[])], {}))
     for role in ("tasks", "teachers"):
         value, (low, high) = summary[role]["like"]["auc"], intervals[role]["like"]["auc"]
         assert f"{value:.4f} [{low:.4f}, {high:.4f}]" in text

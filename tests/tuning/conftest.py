@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Searches whose trials are trained by a stand-in."""
 
 import io

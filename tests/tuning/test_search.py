@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which trials a search runs, what it gives up, what it keeps, and how it goes on."""
 
 import errno

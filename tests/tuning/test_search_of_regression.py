@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A search by the mean squared error of a regression task, of which less is better."""
 
 import pytest

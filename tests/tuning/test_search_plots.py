@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Plots show the numbers of the trials, with axes that say what they are."""
 
 import pytest

@@ -1,11 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
 """What may be searched: which spaces are refused and with which words, and that a space is no part of what is trained."""
 
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from tf_crossdistil.comparison.settings import value_at
 from tf_crossdistil.config_file import load_config, parse_config
 from tf_crossdistil.errors import UsageError
-from tf_crossdistil.evaluation.settings import value_at
 from tf_crossdistil.tuning.space import Space, with_values
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command that compares methods: compare."""
 
 import sys
@@ -8,9 +9,9 @@ import typer
 from rich.console import Console
 
 from tf_crossdistil.cli.ending import resumable
+from tf_crossdistil.comparison.settings import grid
 from tf_crossdistil.config import SPLITS, duplicates
 from tf_crossdistil.errors import UsageError
-from tf_crossdistil.evaluation.settings import grid
 from tf_crossdistil.schema import PreparedData
 from tf_crossdistil.startup import load_tensorflow
 
@@ -43,10 +44,30 @@ def compare(
     split: Annotated[str, typer.Option(help="What is measured: train, validation or test.")] = "test",
     baseline: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The method of --methods that others are compared with; default ple, or the first."),
+        typer.Option(
+            metavar="NAME",
+            help="The one of --methods that others are compared with; default single, else ple, else the first.",
+        ),
+    ] = None,
+    budget: Annotated[
+        int | None, typer.Option(metavar="EPOCHS", min=1, help="Every training ends after so many epochs at the latest.")
+    ] = None,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE,...", help="Train --sweep-methods with each value too, for a figure; may be repeated."),
+    ] = None,
+    sweep_methods: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Of --methods; default the configuration's own method.")
+    ] = None,
+    sweep_seeds: Annotated[str | None, typer.Option(metavar="N,...", help="Of --seeds; default all of them.")] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Trainings at a time; default one for two cores, and one where there is a GPU."),
     ] = None,
 ) -> None:
     """Train methods with several seeds under one budget and say how they differ. Asked again, it goes on where it was.
+
+    Writes tables, figures and a report page into --out.
 
     A backbone is trained without distillation, a distillation method on the configuration's backbone. A name with suffixes
     has just those values of model.mutual; one without has what the configuration says, and tables call it by that. SIGTERM
@@ -56,22 +77,31 @@ def compare(
     """
     if split not in SPLITS:
         raise UsageError(f"--split must be one of {', '.join(SPLITS)}; received '{split}'")
-    names, numbers = _listed("--methods", methods), _numbers(seeds)
+    names, numbers = _listed("--methods", methods), _numbers("--seeds", seeds)
+    swept_names = () if sweep_methods is None else _listed("--sweep-methods", sweep_methods)
+    swept_numbers = () if sweep_seeds is None else _numbers("--sweep-seeds", sweep_seeds)
+    if not sweep and (swept_names or swept_numbers):
+        raise UsageError("--sweep-methods and --sweep-seeds say what --sweep trains; give a --sweep, or leave them out")
+    values = _within_budget(budget, overrides or [], [*(tune or []), *(sweep or [])])
     with resumable():
-        settings = grid(config, overrides or [], tune or [])
+        settings = grid(config, values, tune or [])
         prepared = PreparedData.open(data)
         load_tensorflow()
-        from tf_crossdistil.evaluation.cells import write_json
-        from tf_crossdistil.evaluation.compare import compare as compare_methods
-        from tf_crossdistil.evaluation.comparison_table import Figures, comparison_document, comparison_tables
+        from tf_crossdistil.comparison.cell_runner import usual_jobs
+        from tf_crossdistil.comparison.compare import compare as compare_methods
+        from tf_crossdistil.comparison.comparison_files import write_comparison
+        from tf_crossdistil.comparison.comparison_table import Figures, comparison_tables
+        from tf_crossdistil.comparison.sweeps import SweepPlan, axes
 
-        comparison = compare_methods(settings, names, numbers, prepared, out, split, Console(stderr=True), baseline)
+        plan = SweepPlan(axes(config, values, sweep or [], settings[0]), swept_names, swept_numbers)
+        told = Console(stderr=True)
+        comparison = compare_methods(settings, names, numbers, prepared, out, split, told, baseline, plan, jobs or usual_jobs())
     figures = Figures.of(comparison)
-    write_json(out / "results.json", [result.document() for result in comparison.results])
-    write_json(out / "comparison.json", comparison_document(figures))
+    write_comparison(out, figures, settings[0].experiment, prepared)
     screen = Console(width=None if sys.stdout.isatty() else _WIDE)
     for part in comparison_tables(figures):
         screen.print(part)
+    told.print(f"report: {out / 'report.html'}", highlight=False, soft_wrap=True)
     if comparison.missing:
         raise typer.Exit(1)
 
@@ -90,11 +120,20 @@ def _listed(option: str, text: str) -> list[str]:
     return items
 
 
-def _numbers(text: str) -> list[int]:
-    items = _listed("--seeds", text)
+def _numbers(option: str, text: str) -> list[int]:
+    items = _listed(option, text)
     if not all(item.isdecimal() for item in items):
-        raise UsageError(f"--seeds needs whole numbers from 0, divided by commas; received '{text}'")
+        raise UsageError(f"{option} needs whole numbers from 0, divided by commas; received '{text}'")
     numbers = [int(item) for item in items]
     if twice := duplicates([str(number) for number in numbers]):
-        raise UsageError(f"--seeds names '{twice[0]}' twice")
+        raise UsageError(f"{option} names '{twice[0]}' twice")
     return numbers
+
+
+def _within_budget(budget: int | None, overrides: list[str], tried: list[str]) -> list[str]:
+    """The overrides with those of the budget, which nothing else may give."""
+    if budget is None:
+        return overrides
+    if "training.epochs" in [text.partition("=")[0] for text in [*overrides, *tried]]:
+        raise UsageError("--budget gives training.epochs, and so does another option; leave one out")
+    return [*overrides, f"training.epochs={budget}"]

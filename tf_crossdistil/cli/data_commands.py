@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Commands around data: generate, prepare, inspect."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command that publishes a trained run as a served model: export."""
 
 import signal
@@ -11,7 +12,7 @@ import typer
 from rich.console import Console
 
 from tf_crossdistil.cli.ending import raise_or_end
-from tf_crossdistil.export.versions import HIGHEST_VERSION
+from tf_crossdistil.model_versions import HIGHEST_VERSION
 from tf_crossdistil.startup import load_tensorflow
 from tf_crossdistil.training.interruption import TERMINATED, Terminated
 

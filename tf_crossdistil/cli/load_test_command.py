@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command that puts load on a server: load-test."""
 
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How the `crossdistil` command begins and ends: errors in one sentence, Ctrl-C and SIGTERM at any moment."""
 
 import signal
@@ -9,7 +10,8 @@ from tf_crossdistil.cli.ending import end_process, raise_or_end
 from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.training.interruption import INTERRUPTED, TERMINATED, Terminated
 
-_SENTENCE = "interrupted; later commands will not use what was unfinished"
+# The others write nothing before all is known, or tell themselves what they leave.
+_WRITING = ("demo", "export", "generate", "prepare")
 
 
 def main() -> None:
@@ -26,18 +28,24 @@ def main() -> None:
     except Terminated as end:
         end_process(TERMINATED, end.sentence)
     except KeyboardInterrupt:
-        end_process(INTERRUPTED, _SENTENCE)
+        end_process(INTERRUPTED, interrupted(sys.argv))
     except SystemExit as end:
         # What the command line parser makes of a KeyboardInterrupt.
         if end.code == INTERRUPTED:
-            end_process(INTERRUPTED, _SENTENCE)
+            end_process(INTERRUPTED, interrupted(sys.argv))
         raise
     finally:
         signal.signal(signal.SIGINT, usual)
 
 
+def interrupted(arguments: list[str]) -> str:
+    """What Ctrl-C leaves of a command, in words; its arguments begin with the program's name."""
+    writes = arguments[1:2] and arguments[1] in _WRITING
+    return "interrupted; later commands will not use what was unfinished" if writes else "interrupted"
+
+
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise_or_end(KeyboardInterrupt(), INTERRUPTED, _SENTENCE)
+    raise_or_end(KeyboardInterrupt(), INTERRUPTED, interrupted(sys.argv))
 
 
 if __name__ == "__main__":

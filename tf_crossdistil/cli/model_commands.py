@@ -1,6 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
 """Commands around models: train, evaluate."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -8,10 +8,11 @@ import typer
 from rich.console import Console
 
 from tf_crossdistil.cli.ending import resumable
+from tf_crossdistil.cli.json_file import check_json_file, write_json_file
 from tf_crossdistil.cli.progress import progress_bar
 from tf_crossdistil.config import SPLITS
 from tf_crossdistil.config_file import load_config
-from tf_crossdistil.errors import CrossDistilError, UsageError
+from tf_crossdistil.errors import UsageError
 from tf_crossdistil.schema import PreparedData
 from tf_crossdistil.startup import load_tensorflow, quiet_tensorflow
 
@@ -70,8 +71,7 @@ def evaluate(
     """
     if split not in SPLITS:
         raise UsageError(f"--split must be one of {', '.join(SPLITS)}; received '{split}'")
-    if json_file is not None and not json_file.absolute().parent.is_dir():
-        raise UsageError(f"the folder of {json_file} does not exist; give another --json")
+    check_json_file(json_file)
     prepared = PreparedData.open(data)
     load_tensorflow()
     from tf_crossdistil.evaluation.evaluate import evaluate as evaluate_run
@@ -87,11 +87,7 @@ def evaluate(
             intervals = bootstrap_intervals(opened.experiment, result.predictions, bootstrap, advance)
         result.summary["intervals"] = intervals
     Console().print(result_table([(result.name, result.summary)]))
-    if json_file is not None:
-        try:
-            json_file.write_text(json.dumps(result.summary, indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise CrossDistilError(f"cannot write {json_file}: {error.strerror}; give another --json") from error
+    write_json_file(json_file, result.summary)
 
 
 def add_to(app: typer.Typer) -> None:

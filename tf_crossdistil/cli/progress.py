@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The bar of commands whose work is counted in rows."""
 
 from collections.abc import Callable, Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Commands around serving: serve, predict."""
 
 import json
@@ -38,7 +39,7 @@ def predict(
 
     Example: `crossdistil predict --server 127.0.0.1:8500 --model kuairand --input data/run=.../sample.jsonl`
     """
-    from serving.client.requests import predict_file
+    from serving.client.file_predictions import predict_file
 
     for answers in predict_file(server, model, input_file, rest, timeout, version, label):
         sys.stdout.write(json.dumps(answers) + "\n")

@@ -1,14 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command that compares logged requests with the training data: skew."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from tf_crossdistil.cli.json_file import check_json_file, write_json_file
 from tf_crossdistil.cli.progress import progress_bar
-from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.schema import PreparedData
 from tf_crossdistil.startup import load_tensorflow
 
@@ -39,8 +39,7 @@ def skew(
 
     Example: `crossdistil skew --data data --requests 'logs/requests-*.tfrecord' --json skew.json`
     """
-    if json_file is not None and not json_file.absolute().parent.is_dir():
-        raise UsageError(f"the folder of {json_file} does not exist; give another --json")
+    check_json_file(json_file)
     prepared = PreparedData.open(data)
     load_tensorflow()
     from pipelines.inspection import wide_console
@@ -52,11 +51,7 @@ def skew(
     with progress_bar("reading the training split", prepared.rows("train"), Console(stderr=True)) as advance:
         found = measure_skew(prepared, files, threshold, advance)
     show_skew(found, wide_console())
-    if json_file is not None:
-        try:
-            json_file.write_text(json.dumps(skew_document(found), indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise CrossDistilError(f"cannot write {json_file}: {error.strerror}; give another --json") from error
+    write_json_file(json_file, skew_document(found))
 
 
 def add_to(app: typer.Typer) -> None:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command that searches for hyper-parameters: tune."""
 
 from pathlib import Path

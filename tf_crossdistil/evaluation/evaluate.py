@@ -1,8 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
 """A trained run measured on a split of prepared data."""
 
 from collections.abc import Callable
 
-from tf_crossdistil.evaluation.method_names import name_of
 from tf_crossdistil.evaluation.record import Evaluation, keep_evaluation, means_by_task
 from tf_crossdistil.evaluation.results import MethodResult
 from tf_crossdistil.metrics.summary import summarize
@@ -38,4 +38,4 @@ def evaluate(run: Run, data: PreparedData, split: str, progress: Callable[[int],
             means=means_by_task(predictions),
         ),
     )
-    return MethodResult(name_of(run.experiment), summary, predictions, run.history())
+    return MethodResult(run.experiment.method_name, summary, predictions, run.history())

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Plots of the report: learning curves, and of binary tasks reliability diagrams and score distributions."""
 
 from collections.abc import Sequence
@@ -6,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from tf_crossdistil.evaluation.figures import INK, color_of, marker_of, styled
+from tf_crossdistil.evaluation.figures import INK, color_of, line_style_of, marker_of, styled
 from tf_crossdistil.evaluation.results import MethodResult
 from tf_crossdistil.evaluation.scored_rows import NORMAL_95, Floats, scored_rows
 from tf_crossdistil.metrics.exact import calibration_bins, logit
@@ -33,7 +34,8 @@ def learning_curves(results: Sequence[MethodResult], key: str, label: str) -> Fi
         points = [(entry["epoch"], entry[key]) for entry in result.history if entry.get(key) is not None]
         if points:
             epochs, values = zip(*points, strict=True)
-            axes.plot(epochs, values, color=color_of(position), marker=marker_of(position), label=result.name)
+            color, marker, style = color_of(position), marker_of(position), line_style_of(position)
+            axes.plot(epochs, values, color=color, marker=marker, linestyle=style, label=result.name)
     if not axes.lines:
         return None
     axes.set(xlabel="Epoch", ylabel=label)

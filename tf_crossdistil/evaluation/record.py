@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What evaluation measured of a run's best epoch, kept in the run: RUN/evaluation/<split>-<data run>.json."""
 
 import logging

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Plots of the report for regression tasks: labels over predictions, and errors."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Warnings that every training of a comparison or a search would say again."""
 
 import logging

@@ -1,18 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
 """The report page: one HTML file that needs nothing else."""
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from html import escape
-from itertools import count, groupby
+from itertools import groupby
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
-from tf_crossdistil.evaluation.figures import to_svg
+from tf_crossdistil.evaluation.page import Plot, Section, note, scroll_box, write_page
 from tf_crossdistil.evaluation.plots import learning_curves, reliability_diagram, score_distributions
 from tf_crossdistil.evaluation.regression_plots import error_distributions, labels_over_predictions
 from tf_crossdistil.evaluation.results import METRICS, MethodResult, ResultTable, result_tables
-from tf_crossdistil.local_files import appears_whole
 
 
 @dataclass(frozen=True)
@@ -50,40 +47,21 @@ def write_report(path: Path, report: Report) -> None:
     Raises:
         CrossDistilError: the file cannot be written.
     """
-    with appears_whole(path) as unfinished:
-        unfinished.write_text(_page(report), encoding="utf-8")
-
-
-def _page(report: Report) -> str:
-    sections = {"Learning curves": _learning_plots(report)}
-    sections |= {
-        f"Task {task}": _regression_plots(report, task) if task in report.regression else _task_plots(report, task)
-        for task in report.tasks
-    }
     tables = result_tables([(method.name, method.summary) for method in report.methods])
-    numbers = count(1)
-    return _PAGE.format(
-        style=_STYLE,
-        title=escape(report.title),
-        facts="".join(f"<div><dt>{escape(name)}</dt><dd>{escape(fact)}</dd></div>" for name, fact in report.facts.items()),
-        tables="".join(map(_table, tables)),
-        notes="".join(f'<p class="note">{note}</p>' for note in (_NOTE, *([_REGRESSION_NOTE] if report.regression else []))),
-        sections="".join(_section(heading, plots, numbers) for heading, plots in sections.items()),
-    )
+    notes = [_NOTE, *([_REGRESSION_NOTE] if report.regression else [])]
+    sections = [
+        Section("Results", "".join([*map(_table, tables), *map(note, notes)])),
+        Section("Learning curves", plots=_learning_plots(report)),
+    ]
+    for task in report.tasks:
+        plots = _regression_plots if task in report.regression else _task_plots
+        sections.append(Section(f"Task {task}", plots=plots(report, task)))
+    write_page(path, report.title, report.facts, sections)
 
 
-@dataclass(frozen=True)
-class _Plot:
-    """A figure, None where there is nothing to show, with its title and how to read it."""
-
-    title: str
-    caption: str
-    figure: Figure | None
-
-
-def _learning_plots(report: Report) -> list[_Plot]:
-    def curves(title: str, caption: str, key: str, label: str) -> _Plot:
-        return _Plot(title, caption, learning_curves(report.methods, key, label))
+def _learning_plots(report: Report) -> list[Plot]:
+    def curves(title: str, caption: str, key: str, label: str) -> Plot:
+        return Plot(title, caption, learning_curves(report.methods, key, label))
 
     plots = [
         curves("Training loss", "Methods sum different terms: compare the shapes, not the heights.", "loss", "Loss"),
@@ -97,15 +75,15 @@ def _learning_plots(report: Report) -> list[_Plot]:
     return plots
 
 
-def _task_plots(report: Report, task: str) -> list[_Plot]:
+def _task_plots(report: Report, task: str) -> list[Plot]:
     return [
-        _Plot(
+        Plot(
             f"Reliability of {task}",
             "Twenty bins of equal mass with 95 % intervals; on the dashed line a prediction means what it says. "
             "Below, how many rows were predicted what.",
             reliability_diagram(report.methods, task),
         ),
-        _Plot(
+        Plot(
             f"Scores of {task}",
             "Each class has area 1; the less the two overlap, the higher the AUC.",
             score_distributions(report.methods, task),
@@ -113,15 +91,15 @@ def _task_plots(report: Report, task: str) -> list[_Plot]:
     ]
 
 
-def _regression_plots(report: Report, task: str) -> list[_Plot]:
+def _regression_plots(report: Report, task: str) -> list[Plot]:
     return [
-        _Plot(
+        Plot(
             f"Labels and predictions of {task}",
             "Twenty bins of equal mass with 95 % intervals of the mean label; on the dashed line predictions are right on "
             "average. Below, how many rows were predicted what.",
             labels_over_predictions(report.methods, task),
         ),
-        _Plot(
+        Plot(
             f"Errors of {task}",
             "Each has area 1; the narrower and the nearer to zero, the better. The outermost hundredth is not shown.",
             error_distributions(report.methods, task),
@@ -129,30 +107,21 @@ def _regression_plots(report: Report, task: str) -> list[_Plot]:
     ]
 
 
-def _section(heading: str, plots: Iterable[_Plot], numbers: Iterator[int]) -> str:
-    figures = [
-        f"<figure><h3>{escape(plot.title)}</h3>{to_svg(plot.figure, next(numbers), f'{plot.title}. {plot.caption}')}"
-        f"<figcaption>{escape(plot.caption)}</figcaption></figure>"
-        for plot in plots
-        if plot.figure is not None
-    ]
-    return f'<section><h2>{escape(heading)}</h2><div class="plots">{"".join(figures)}</div></section>' if figures else ""
-
-
 def _table(shown: ResultTable) -> str:
     columns = shown.columns
     groups = []
     for task, task_rows in groupby(shown.rows, key=lambda row: row.task):
-        lines = [f'<tr><th colspan="{1 + len(columns)}" scope="rowgroup">{escape(task)}</th></tr>']
+        lines = [f'<tr><th colspan="{1 + len(columns)}" scope="rowgroup"><span>{escape(task)}</span></th></tr>']
         for row in task_rows:
             cells = "".join(
                 f"<td{' class=best' if is_best else '' if column.competes else ' class=reference'}>{cell}</td>"
                 for column, cell, is_best in zip(columns, row.cells, row.is_best, strict=True)
             )
-            lines.append(f'<tr><th scope="row">{row.metric.title}</th>{cells}</tr>')
+            lines.append(f'<tr><th class="name" scope="row">{row.metric.title}</th>{cells}</tr>')
         groups.append(f"<tbody>{''.join(lines)}</tbody>")
     head = "".join(f'<th scope="col">{escape(column.title)}</th>' for column in columns)
-    return f'<div class="scroll"><table><thead><tr><th></th>{head}</tr></thead>{"".join(groups)}</table></div>'
+    table = f'<table><thead><tr><td class="name"></td>{head}</tr></thead>{"".join(groups)}</table>'
+    return scroll_box(f"Metrics of {', '.join(dict.fromkeys(row.task for row in shown.rows))}", table)
 
 
 _NOTE = """AUC: how often a positive row ranks above a negative one. Multi-AUC: the same over all label combinations,
@@ -165,54 +134,3 @@ probabilities score on these rows; for Multi-AUC the best of their simple combin
 _REGRESSION_NOTE = """MSE: the mean of squared errors, in the square of the label's units. RMSE, its root, and MAE, the mean of
 absolute errors, are in the label's units. R²: the share of the label's variance that predictions explain, 0 for a model that
 always says the mean. Lower is better but for R²."""
-
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1c2126; --soft: #5c656f; --paper: #fff; --card: #f6f7f8; --line: #d9dde1 }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e7e9ec; --soft: #a0a8b1; --paper: #14171a; --card: #1c2024; --line: #343a41 }
-}
-* { box-sizing: border-box }
-body { margin: 0 auto; max-width: 76rem; padding: 1.5rem 1rem 4rem; color: var(--ink); background: var(--paper);
-  font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif }
-h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 1rem }
-h2 { font-size: 1.25rem; margin: 2.5rem 0 .75rem }
-h3 { font-size: 1rem; margin: 0 0 .5rem }
-dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: .75rem 1.5rem; margin: 0 }
-dt, figcaption, .note { color: var(--soft); font-size: .875rem }
-dd { margin: 0; overflow-wrap: anywhere }
-.scroll { overflow-x: auto }
-.scroll + .scroll { margin-top: 2rem }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-th, td { padding: .35rem .9rem .35rem 0; text-align: right; white-space: nowrap }
-thead th { border-bottom: 1px solid var(--line) }
-tbody th { text-align: left; font-weight: 400; color: var(--soft) }
-tbody th[scope=rowgroup] { padding-top: .9rem; font-weight: 600; color: var(--ink) }
-.best { font-weight: 700 }
-.reference { color: var(--soft); font-style: italic }
-.note { max-width: 48rem }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 21rem), 1fr)); gap: 1rem; align-items: start }
-figure { margin: 0; padding: 1rem; background: var(--card); border: 1px solid var(--line); border-radius: .5rem; min-width: 0 }
-svg { display: block; width: 100%; height: auto }
-figcaption { margin-top: .5rem }
-"""
-
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<h1>{title}</h1>
-<dl>{facts}</dl>
-<section>
-<h2>Results</h2>
-{tables}
-{notes}
-</section>
-{sections}
-</body>
-</html>
-"""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What was measured of each method, and the columns and rows in which every table shows it."""
 
 from collections.abc import Sequence

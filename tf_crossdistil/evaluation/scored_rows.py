@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What plots of a task show of each method."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The result tables of the terminal."""
 
 from collections.abc import Sequence

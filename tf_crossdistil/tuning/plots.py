@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Plots of a search: how it went, what mattered, and which values did well."""
 
 import json

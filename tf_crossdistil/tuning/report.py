@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a search leaves for people and for the next command: files in its folder, and a table."""
 
 from pathlib import Path
@@ -7,8 +8,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from tf_crossdistil.errors import CrossDistilError
-from tf_crossdistil.evaluation.cells import write_json
 from tf_crossdistil.evaluation.results import METRICS
+from tf_crossdistil.local_files import write_json
 from tf_crossdistil.tuning.plots import PLOTS
 from tf_crossdistil.tuning.results import SearchResult
 from tf_crossdistil.tuning.space import Space, shown_value, with_values

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A search for hyper-parameters: trial after trial is drawn, trained, and given up early where it is worse than others.
 
 OUT/study.db               the finished trials
@@ -19,8 +20,8 @@ import tensorflow as tf
 from optuna.trial import TrialState
 from rich.console import Console
 
+from tf_crossdistil.comparison.cells import release_memory, selection_metric
 from tf_crossdistil.errors import CrossDistilError, UsageError
-from tf_crossdistil.evaluation.cells import release_memory, selection_metric
 from tf_crossdistil.evaluation.repeated_warnings import each_warning_once, without_retracing_warnings
 from tf_crossdistil.evaluation.results import METRICS
 from tf_crossdistil.models.run import Run
@@ -176,7 +177,9 @@ def _value_of(run: Run, metric: str) -> float:
         max(defined, key=lambda entry: chooses.goodness(entry[name]))[f"validation_{metric}"] if defined else None
     )
     if value is None:
-        raise CrossDistilError(f"validation {metric} is undefined on the validation split, whatever the epoch")
+        raise CrossDistilError(
+            f"validation {metric} is undefined on the validation split, whatever the epoch; choose another tuning.metric"
+        )
     return value
 
 

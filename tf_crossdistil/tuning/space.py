@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The search space of a configuration: what may be tried, and the experiment that a choice of values makes."""
 
 import json
@@ -18,14 +19,15 @@ _EXAMPLE = (
     "tuning: {space: {training.learning_rate: {low: 0.0001, high: 0.01, log: true}, model.towers: {choices: [[32], [64]]}}}"
 )
 _OF_THE_DATA = "it changes the prepared data, which all trials share; prepare other data and tune on it"
+_OF_NO_MODEL = "it changes nothing that a model learns; leave it out"
 _REFUSED = {
     "source": _OF_THE_DATA,
     "split": _OF_THE_DATA,
     "sample_weight": _OF_THE_DATA,
-    "name": "it changes nothing that a model learns",
-    "evaluation": "it changes nothing that a model learns",
-    "tuning": "it changes nothing that a model learns",
-    "training.seed": "all trials share it, so that they differ by what is tuned",
+    "name": _OF_NO_MODEL,
+    "evaluation": _OF_NO_MODEL,
+    "tuning": _OF_NO_MODEL,
+    "training.seed": "all trials share it, so that they differ by what is tuned; leave it out",
 }
 
 

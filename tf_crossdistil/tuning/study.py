@@ -1,9 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
 """The study of a search: its finished trials in a local SQLite file, from which a later command goes on.
 
 A trial at work is in memory only. One that is killed leaves nothing in the file, and is run again with the same values.
 """
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -23,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tf_crossdistil.config import Tuning
 from tf_crossdistil.errors import CrossDistilError, UsageError
+from tf_crossdistil.training.lock import lock
 
 STUDY_FILE = "study.db"
 _LOCK_FILE = ".lock"
@@ -139,11 +140,7 @@ def only_search_in(out: Path) -> Iterator[None]:
     except OSError as error:
         raise UsageError(f"cannot write to {out}: {error.strerror}; give another --out") from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise CrossDistilError(f"another search is at work in {out}; wait for it to end, or give another --out") from error
-    try:
+        lock(descriptor, f"another search is at work in {out}; wait for it to end, or give another --out")
         yield
     finally:
         os.close(descriptor)

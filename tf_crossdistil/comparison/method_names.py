@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The names of methods in a comparison: a backbone or distillation method, and what its towers learn from each other.
 
 `mmoe` is a backbone without distillation, `crossdistil` a distillation method on the configuration's backbone; `mmoe+ctfm`,
@@ -56,12 +57,7 @@ def full_name(text: str, experiment: Experiment, option: str = "--methods") -> s
             raise UsageError(f"{option}: there is no suffix '+{suffix}', as in '{text}'; {did_you_mean(suffix, _KEYS)}")
     if twice := duplicates(suffixes):
         raise UsageError(f"{option}: '{text}' has the suffix '+{twice[0]}' twice")
-    return _joined(method, suffixes or _suffixes(experiment))
-
-
-def name_of(experiment: Experiment) -> str:
-    """The full name of what an experiment trains."""
-    return _joined(experiment.method_name, _suffixes(experiment))
+    return _joined(method, suffixes or experiment.model.mutual.parts)
 
 
 def without_suffixes(name: str) -> str:
@@ -82,11 +78,6 @@ def configured(experiment: Experiment, name: str, seed: int) -> Experiment:
     content["model"]["mutual"] = experiment.model.mutual.model_dump() | reading
     content["training"]["seed"] = seed
     return parse_config(content, "--seeds")
-
-
-def _suffixes(experiment: Experiment) -> list[str]:
-    mutual = experiment.model.mutual.model_dump()
-    return [suffix for suffix, key in _KEYS.items() if mutual[key] == suffix]
 
 
 def _check_method(name: str, option: str) -> None:

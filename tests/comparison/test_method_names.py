@@ -1,13 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
 """Names such as `mmoe+ctfm+gkd`: what they train, what tables call it, and what is held against what."""
 
 import pytest
 
-from tests.evaluation.fake_training import SMALL, printed
+from tests.comparison.fake_training import SMALL, printed
 from tf_crossdistil.backbones.registry import BACKBONES
+from tf_crossdistil.comparison.comparison_table import Figures, comparison_document
+from tf_crossdistil.comparison.method_names import configured, full_names, without_suffixes
 from tf_crossdistil.config import Mutual
 from tf_crossdistil.errors import UsageError
-from tf_crossdistil.evaluation.comparison_table import Figures, comparison_document
-from tf_crossdistil.evaluation.method_names import configured, full_names, name_of, without_suffixes
 from tf_crossdistil.models.run import Run
 
 
@@ -30,7 +31,7 @@ def test_a_name_is_a_method_and_what_towers_learn(shared_experiment, text, backb
     assert (experiment.model.backbone, experiment.distillation.method) == (backbone, method)
     assert experiment.model.mutual == Mutual(features=features, distillation=distillation)
     assert experiment.training.seed == 7
-    assert name_of(experiment) == text
+    assert experiment.method_name == text
     assert without_suffixes(text) == text.split("+")[0]
 
 

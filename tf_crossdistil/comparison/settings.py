@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The points of a grid of configuration values, among which a comparison chooses for each method."""
 
 import itertools
@@ -37,27 +38,28 @@ class Setting:
         return text if re.fullmatch(r"[A-Za-z0-9_.,=+-]{1,150}", text) else sha256(text.encode()).hexdigest()[:16]
 
 
-def grid(config: Path, overrides: list[str], tune: list[str]) -> list[Setting]:
+def grid(config: Path, overrides: list[str], tune: list[str], option: str = "--tune") -> list[Setting]:
     """The product of all tuned values; one setting without values where nothing is tuned.
 
     Args:
         config: the configuration file.
         overrides: `KEY=VALUE`, in every setting.
         tune: `KEY=VALUE,VALUE,...`, each a further dimension of the grid.
+        option: that gave `tune`, for errors.
 
     Raises:
         UsageError: an override, a key or a value cannot be, or is there twice.
     """
-    axes = [_axis(text) for text in tune]
+    axes = [_axis(text, option) for text in tune]
     keys = [key for key, _ in axes]
-    for option, used, own in (
+    for giver, used, own in (
         ("--set", [text.partition("=")[0] for text in overrides], _OWN_KEYS),
-        ("--tune", keys, _OWN_KEYS | dict.fromkeys(_NAMED_KEYS, "--methods")),
+        (option, keys, _OWN_KEYS | dict.fromkeys(_NAMED_KEYS, "--methods")),
     ):
         for key in own.keys() & used:
-            raise UsageError(f"{option} cannot change {key}, which {own[key]} gives")
+            raise UsageError(f"{giver} cannot change {key}, which {own[key]} gives")
     if twice := duplicates(keys):
-        raise UsageError(f"--tune has '{twice[0]}' twice; list all its values behind one")
+        raise UsageError(f"{option} has '{twice[0]}' twice; list all its values behind one")
     settings: list[Setting] = []
     for texts in itertools.product(*(values for _, values in axes)):
         chosen = [f"{key}={text}" for key, text in zip(keys, texts, strict=True)]
@@ -65,12 +67,12 @@ def grid(config: Path, overrides: list[str], tune: list[str]) -> list[Setting]:
         setting = Setting({key: value_at(experiment, key) for key in keys}, experiment)
         # Written differently, values may still be the same, such as 0.001 and 1e-3.
         if setting in settings:
-            raise UsageError(f"--tune has the same values twice: {setting}")
+            raise UsageError(f"{option} has the same values twice: {setting}")
         settings.append(setting)
     return settings
 
 
-def _axis(text: str) -> tuple[str, list[str]]:
+def _axis(text: str, option: str) -> tuple[str, list[str]]:
     """A key and its values as YAML; a value may be a list, whose commas divide nothing."""
     key, _, listed = text.partition("=")
     try:
@@ -78,7 +80,7 @@ def _axis(text: str) -> tuple[str, list[str]]:
     except (yaml.YAMLError, ValueError):
         values = None
     if not isinstance(values, list) or not values or not all(key.split(".")):
-        raise UsageError(f"--tune needs KEY=VALUE,VALUE,... such as training.learning_rate=0.001,0.003; received '{text}'")
+        raise UsageError(f"{option} needs KEY=VALUE,VALUE,... such as training.learning_rate=0.001,0.003; received '{text}'")
     return key, [yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("...\n").strip() for value in values]
 
 

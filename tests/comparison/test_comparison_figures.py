@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a comparison makes of the numbers, and the grids that it is asked for."""
 
 import json
@@ -6,10 +7,11 @@ import re
 import numpy as np
 import pytest
 
-from tests.evaluation.fake_training import RATES, printed
+from tests.comparison.fake_training import RATES, printed
+from tests.comparison.given_comparison import given
+from tf_crossdistil.comparison.comparison_table import Figures, comparison_document
+from tf_crossdistil.comparison.settings import grid
 from tf_crossdistil.errors import UsageError
-from tf_crossdistil.evaluation.comparison_table import Figures, comparison_document
-from tf_crossdistil.evaluation.settings import grid
 
 
 def test_rows_are_no_metric(fake, run):
@@ -43,7 +45,7 @@ def test_the_first_method_is_the_baseline_where_ple_is_missing_and_one_seed_has_
     comparison = run(["mmoe", "taug"], [0])
     assert comparison_document(Figures.of(comparison))["baseline"] == "mmoe"
     text = printed(comparison)
-    assert "One seed: no deviation is known." in text
+    assert "One seed (0): no deviation is known" in text
     assert "±" not in text and "+0.1200" in text
 
 
@@ -90,20 +92,48 @@ def test_errors_of_regression_tasks_are_in_their_own_tables_with_five_digits(fak
     taug = next(line for line in text.splitlines() if "725,000" in line)
     assert "725,000±7,071" in taug and "0.72500±0.00707" in taug and "14.500±0.141" in taug and "-0.7250±0.0071" in taug
     assert "+15,000±63,531 " in text
-    assert text.count("Multi-AUC") == text.count("RMSE") == 2
+    # In a heading of the values, in their note and in a heading of the differences.
+    assert text.count("RMSE") == 3 and "Regression tasks by method" in text
 
 
 @pytest.mark.parametrize("width", [40, 80])
-def test_on_a_narrow_screen_no_name_and_no_star_is_lost(fake, run, width):
-    names = ["taug", "ple", "ple+ctfm+gkd", "mmoe", "mmoe+ctfm+gkd"]
-    fake.further_tasks = lambda auc: {"price": {"rows": 9, "mse": 1e30 * auc, "rmse": 1e15 * auc, "mae": auc / 1e9, "r2": auc}}
-    comparison = run(names, [0, 1, 2])
+def test_on_a_narrow_screen_no_name_and_no_star_is_lost(width):
+    students = {}
+    for shift, name in enumerate(["ple", "taug", "ple+ctfm+gkd", "mmoe", "mmoe+ctfm+gkd"]):
+        auc = np.array([0.70, 0.72, 0.74]) + 0.01 * shift
+        price = {"mse": list(1e30 * auc), "rmse": list(1e15 * auc), "mae": list(auc / 1e9), "r2": list(auc)}
+        students[name] = {"finish": {metric: list(auc) for metric in ("auc", "multi_auc", "log_loss")}, "price": price}
+    comparison = given(students, "ple").comparison
     whole, text = printed(comparison, 1000), printed(comparison, width)
     assert "…" not in text and all(len(line) <= width for line in text.splitlines())
-    assert "7.3000e+29±1.0000e+28" in text
+    assert "7.3000e+29±2.0000e+28" in text
     for table in text.split("Method ")[1:]:
         # The baseline, and what is compared with itself without suffixes, are not in each.
         assert "mmoe+ctfm+gkd" in {line.split("│")[0].strip() for line in table.splitlines()}
-    # Each cell is there once, whatever the number of tables.
-    cells = [re.findall(r"[-+]?[0-9][^\s│]*±[^\s│]*", each) for each in (whole, text)]
+    # Each mean and each difference is there once, whatever the number of tables.
+    cells = [re.findall(r"[-+]?[0-9][^\s│]*±[^\s│]*|\([-+][^\s│]*", each) for each in (whole, text)]
     assert sorted(cells[0]) == sorted(cells[1]) and any(cell.endswith("*") for cell in cells[0])
+
+
+def test_teachers_are_in_the_document_by_method_where_there_are_any():
+    students = {"ple": {"finish": {"auc": [0.7, 0.8]}}, "taug": {"finish": {"auc": [0.7, 0.9]}}}
+    figures = given(students, "ple", teachers={"taug": {"finish": {"auc": [0.8, 0.9], "multi_auc": [None, 0.75]}}})
+    assert figures.teachers == {"ple": {}, "taug": {"finish": {"auc": {0: 0.8, 1: 0.9}, "multi_auc": {1: 0.75}}}}
+    document = comparison_document(figures)
+    assert document["teachers"] == {
+        "taug": {
+            "finish": {
+                "auc": {"seeds": 2, "mean": pytest.approx(0.85), "deviation": pytest.approx(0.1 / np.sqrt(2))},
+                "multi_auc": {"seeds": 1, "mean": 0.75, "deviation": None},
+            }
+        }
+    }
+    assert document["methods"]["taug"]["tasks"]["finish"]["auc"]["mean"] == pytest.approx(0.8)
+
+
+def test_the_tables_of_studies_come_before_the_differences():
+    students = {name: {"finish": {"auc": auc}} for name, auc in {"ple": [0.7, 0.8], "taug": [0.7, 0.9]}.items()}
+    text = printed(given(students, "ple").comparison)
+    places = [text.index(title) for title in ("AUC and Multi-AUC by method", "two-sided paired t-test", "Differences to ple")]
+    assert places == sorted(places)
+    assert "Metrics" not in text

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training and evaluation that take no time, for tests of comparisons."""
 
 import logging
@@ -5,9 +6,8 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from tf_crossdistil.evaluation import cells
-from tf_crossdistil.evaluation.comparison_table import Figures, comparison_tables
-from tf_crossdistil.evaluation.method_names import name_of
+from tf_crossdistil.comparison import cells, compare
+from tf_crossdistil.comparison.comparison_table import Figures, comparison_tables
 from tf_crossdistil.models.run import Run
 from tf_crossdistil.training.trainer import DivergedError
 
@@ -28,10 +28,11 @@ class FakeRun:
         monkeypatch.setattr(cells, "train", self._train)
         monkeypatch.setattr(cells, "evaluate", self._evaluate)
         monkeypatch.setattr(cells, "release_memory", lambda: None)
+        monkeypatch.setattr(compare, "measure_costs", lambda experiments, data, file: {})
 
-    def _train(self, experiment, data, directory, console, resume=False):
+    def _train(self, experiment, data, directory, console, resume=False, watched_split=None):
         training = experiment.training
-        name = (name_of(experiment), training.learning_rate, training.seed)
+        name = (experiment.method_name, training.learning_rate, training.seed)
         self.trained.append(name)
         logging.getLogger("some.module").warning("thin strata")
         run = Run.open(directory) if resume else Run.create(directory, experiment, data)
@@ -50,7 +51,7 @@ class FakeRun:
         return run
 
     def _evaluate(self, run, data, split):
-        method, seed = name_of(run.experiment), run.experiment.training.seed
+        method, seed = run.experiment.method_name, run.experiment.training.seed
         base, *suffixes = method.split("+")
         auc = {"ple": 0.7, "taug": 0.72, "mmoe": 0.6}[base] + 0.01 * seed * (1 if method == "taug" else 2)
         auc += 0.03 * len(suffixes)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A cell of a comparison: one method trained with one seed, kept on disk, so that it is never trained twice.
 
 A cell's folder is a run directory with the metrics of each measured split beside it, `test.json`, written last; or with
@@ -6,7 +7,6 @@ A cell's folder is a run directory with the metrics of each measured split besid
 
 import gc
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +15,13 @@ from typing import Any
 import tf_keras as keras
 from rich.console import Console
 
+from tf_crossdistil.comparison.settings import Setting
 from tf_crossdistil.config import SPLITS, EarlyStopping, Experiment
 from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.evaluation.evaluate import evaluate
 from tf_crossdistil.evaluation.repeated_warnings import without_retracing_warnings
 from tf_crossdistil.evaluation.results import METRICS
-from tf_crossdistil.evaluation.settings import Setting
+from tf_crossdistil.local_files import write_json
 from tf_crossdistil.models.run import Run
 from tf_crossdistil.schema import PreparedData
 from tf_crossdistil.training.trainer import DivergedError, train
@@ -110,7 +111,7 @@ class Cell:
             raise CrossDistilError(divergence)
         try:
             with without_retracing_warnings():
-                run = self._trained(data, console)
+                run = self._trained(data, split, console)
                 if not self.is_finished(split):
                     write_json(self._summary_file(split), evaluate(run, data, split).summary)
                     # Only an unfinished training needs it, and the optimizer's state is twice as large as the model.
@@ -154,26 +155,44 @@ class Cell:
     def _summary_file(self, split: str) -> Path:
         return self.directory / f"{split}.json"
 
-    def _trained(self, data: PreparedData, console: Console) -> Run:
+    def _trained(self, data: PreparedData, split: str, console: Console) -> Run:
         if any(self.is_finished(split) for split in SPLITS):
             return Run.open(self.directory)
         if self._has_epochs and not self._divergence_file.is_file():
             try:
-                return self._train(data, console, resume=True)
+                return self._train(data, split, console, resume=True)
             except CrossDistilError:
                 if self._divergence_file.is_file():
                     raise
                 console.print(f"{self} cannot be resumed; it is trained again", highlight=False, soft_wrap=True)
         shutil.rmtree(self.directory, ignore_errors=True)
-        return self._train(data, console)
+        return self._train(data, split, console)
 
-    def _train(self, data: PreparedData, console: Console, resume: bool = False) -> Run:
+    def _train(self, data: PreparedData, split: str, console: Console, resume: bool = False) -> Run:
         try:
-            return train(self.experiment, data, self.directory, console, resume)
+            return train(self.experiment, data, self.directory, console, resume, watched_split=split)
         except DivergedError as error:
             message = f"{error.fault}; smaller learning rates may mend it"
             write_json(self._divergence_file, {"error": message})
             raise CrossDistilError(message) from error
+
+
+def attempt(cell: Cell, data: PreparedData, split: str, console: Console | None = None) -> CellResult | str:
+    """The result of a cell, or in a sentence why there is none.
+
+    Args:
+        cell: trained and measured where it is not yet.
+        data: what it is trained and measured on.
+        split: the split to measure.
+        console: where training shows its progress; default nowhere.
+    """
+    try:
+        return cell.result(data, split, console or Console(quiet=True))
+    except CrossDistilError as error:
+        return str(error)
+    except Exception as error:
+        # The user's own code may fail in any way; other cells need not.
+        return f"{type(error).__name__}: {error}"
 
 
 def release_memory() -> None:
@@ -192,22 +211,6 @@ def best_validation(history: list[dict[str, Any]], metric: str) -> float | None:
     values = [entry[f"validation_{metric}"] for entry in history if entry[f"validation_{metric}"] is not None]
     best = max if METRICS[metric].higher_is_better else min
     return best(values, default=None)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Writes a file that appears whole, also when another process writes the same one.
-
-    Raises:
-        CrossDistilError: the file cannot be written.
-    """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        aside.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        aside.replace(path)
-    except OSError as error:
-        raise CrossDistilError(f"cannot write {path}: {error.strerror}; make room or give another --out") from error
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Mean, deviation and confidence interval of a few numbers, one a seed."""
 
 import math
@@ -16,12 +17,15 @@ class Estimate:
         mean: their mean; None without any.
         deviation: their standard deviation, with `seeds - 1` in the denominator; None below two.
         interval: the 95 % confidence interval of the mean, by Student's t; None below two.
+        p_value: two-sided, of the t-test that the true mean is 0, so that it is below 0.05 just where the interval excludes 0;
+            None below two. Of equal numbers it is 0, the limit for a vanishing deviation, and 1 where all are 0.
     """
 
     seeds: int
     mean: float | None
     deviation: float | None
     interval: tuple[float, float] | None
+    p_value: float | None
 
     @property
     def excludes_zero(self) -> bool:
@@ -34,10 +38,11 @@ def estimate(values: Sequence[float]) -> Estimate:
     seeds = len(values)
     mean = fmean(values) if values else None
     if mean is None or seeds < 2:
-        return Estimate(seeds, mean, None, None)
+        return Estimate(seeds, mean, None, None, None)
     deviation = stdev(values)
-    reach = t_quantile_95(seeds - 1) * deviation / math.sqrt(seeds)
-    return Estimate(seeds, mean, deviation, (mean - reach, mean + reach))
+    error = deviation / math.sqrt(seeds)
+    reach = t_quantile_95(seeds - 1) * error
+    return Estimate(seeds, mean, deviation, (mean - reach, mean + reach), _p_value(mean, error, seeds - 1))
 
 
 @cache
@@ -48,6 +53,13 @@ def t_quantile_95(degrees: int) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if _central_probability(middle, degrees) < 0.95 else (low, middle)
     return math.sqrt(degrees) * math.tan(low)
+
+
+def _p_value(mean: float, error: float, degrees: int) -> float:
+    """`P(|T| >= |mean| / error)`."""
+    # Of 0 and 0 it gives the angle 0, of any other mean without error a right angle.
+    angle = math.atan2(abs(mean), error * math.sqrt(degrees))
+    return max(0.0, 1 - _central_probability(angle, degrees))
 
 
 def _central_probability(angle: float, degrees: int) -> float:

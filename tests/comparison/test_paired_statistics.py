@@ -1,7 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
+from scipy import stats  # type: ignore[import-untyped]
 
-from tf_crossdistil.evaluation.paired_statistics import estimate, t_quantile_95
+from tf_crossdistil.comparison.paired_statistics import estimate, t_quantile_95
 
 # Printed tables of Student's t, two-sided 95 %.
 TABLE = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 9: 2.262, 10: 2.228, 29: 2.045, 30: 2.042, 120: 1.980}
@@ -38,7 +40,31 @@ def test_intervals_cover_the_true_mean_as_often_as_they_say():
     assert covered / 4000 == pytest.approx(0.95, abs=0.0104)
 
 
+@pytest.mark.parametrize("seeds", [2, 3, 4, 5, 30, 31])
+@pytest.mark.parametrize("shift", [0.0, 0.3, 30.0])
+def test_p_values_are_those_of_the_paired_t_test_of_scipy(seeds, shift):
+    ours, others = np.random.default_rng(seeds).normal([[shift], [0.0]], 1.0, (2, seeds))
+    expected = stats.ttest_rel(ours, others).pvalue
+    found = estimate(list(ours - others))
+    assert found.p_value == pytest.approx(expected, rel=1e-9, abs=1e-14)
+    assert found.excludes_zero is bool(expected < 0.05)
+
+
+@pytest.mark.parametrize(("values", "expected"), [([0.25] * 3, 0.0), ([-0.25] * 2, 0.0), ([0.0] * 3, 1.0)])
+def test_equal_differences_are_no_chance_unless_they_are_0(values, expected):
+    found = estimate(values)
+    assert (found.deviation, found.p_value) == (0.0, expected)
+    assert found.excludes_zero is (expected == 0)
+
+
 def test_one_seed_has_no_deviation_and_none_has_no_mean():
     one, none = estimate([0.5]), estimate([])
-    assert (one.seeds, one.mean, one.deviation, one.interval, one.excludes_zero) == (1, 0.5, None, None, False)
-    assert (none.seeds, none.mean, none.deviation, none.interval) == (0, None, None, None)
+    assert (one.seeds, one.mean, one.deviation, one.interval, one.excludes_zero, one.p_value) == (
+        1,
+        0.5,
+        None,
+        None,
+        False,
+        None,
+    )
+    assert (none.seeds, none.mean, none.deviation, none.interval, none.p_value) == (0, None, None, None, None)

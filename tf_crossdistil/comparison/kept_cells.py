@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What calls of a comparison leave to later ones: each method's chosen setting, and every finished cell.
 
 OUT/cells/METHOD/chosen.json            the setting whose cells are the method's results, and the seed that it was chosen with
@@ -9,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tf_crossdistil.comparison.cells import Cell, CellResult, read_json
+from tf_crossdistil.comparison.method_names import configured
+from tf_crossdistil.comparison.settings import Setting, value_at
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.errors import CrossDistilError
-from tf_crossdistil.evaluation.cells import Cell, CellResult, read_json, write_json
-from tf_crossdistil.evaluation.method_names import configured, name_of
-from tf_crossdistil.evaluation.settings import Setting, value_at
+from tf_crossdistil.local_files import write_json
 from tf_crossdistil.models.run import Run
 from tf_crossdistil.schema import PreparedData
 
@@ -113,7 +115,7 @@ def _result(directory: Path, choice: Choice, setting: Setting, split: str, data:
     """The result of a cell; None where it is of another configuration or other data."""
     run = Run.open(directory)
     experiment = run.experiment
-    method, seed = name_of(experiment), experiment.training.seed
+    method, seed = experiment.method_name, experiment.training.seed
     tuned = {*choice.values, *setting.values}
     is_same = _content(experiment, tuned) == _content(configured(setting.experiment, method, seed), tuned)
     if not is_same or run.metadata.run != data.metadata.run or run.metadata.schema_hash != data.metadata.schema_hash:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which cells a comparison trains, what it takes over from before, what it chooses and what it makes of the numbers."""
 
 import io
@@ -9,10 +10,10 @@ import sys
 import pytest
 from rich.console import Console
 
-from tests.evaluation.fake_training import DIVERGED, RATES, SMALL, printed
+from tests.comparison.fake_training import DIVERGED, RATES, SMALL, printed
+from tf_crossdistil.comparison import cells, compare
+from tf_crossdistil.comparison.comparison_table import Figures, comparison_document
 from tf_crossdistil.errors import CrossDistilError, UsageError
-from tf_crossdistil.evaluation import cells
-from tf_crossdistil.evaluation.comparison_table import Figures, comparison_document
 from tf_crossdistil.evaluation.evaluate import evaluate
 from tf_crossdistil.models.run import Run
 from tf_crossdistil.training.interruption import Interrupted, Terminated
@@ -55,8 +56,8 @@ def test_another_split_is_measured_without_training_again(fake, run):
 def test_tuning_chooses_for_each_method_on_validation_data_with_the_first_seed(fake, run):
     comparison = run(["ple", "taug"], [5, 6], [RATES])
     assert fake.trained == [
-        *[("ple", 0.001, 5), ("ple", 0.01, 5), ("ple", 0.01, 6)],
-        *[("taug", 0.001, 5), ("taug", 0.01, 5), ("taug", 0.001, 6)],
+        *[("ple", 0.001, 5), ("ple", 0.01, 5), ("taug", 0.001, 5), ("taug", 0.01, 5)],
+        *[("ple", 0.01, 6), ("taug", 0.001, 6)],
     ]
     chosen = {(result.method, result.seed): result.setting.values for result in comparison.results}
     fast, slow = {"training.learning_rate": 0.01}, {"training.learning_rate": 0.001}
@@ -194,7 +195,7 @@ def test_an_interruption_says_what_is_kept(fake, run):
     fake.interrupt = ("ple", 0.001, 1)
     with pytest.raises(Interrupted) as raised:
         run(["ple"], [0, 1])
-    assert raised.value.sentence.startswith("stopped; 1 finished cell and what is saved of the last one are kept in ")
+    assert raised.value.sentence.startswith("stopped; 1 finished cell and what is saved of unfinished ones are kept in ")
     assert raised.value.sentence.endswith("; the same command goes on from there")
     fake.interrupt, fake.fail = None, {("ple", 0.001, 1): Terminated("saved")}
     with pytest.raises(Terminated, match="143") as ended:
@@ -269,6 +270,7 @@ def test_cells_are_those_of_a_fresh_process(run, config_file, prepared, tmp_path
         return evaluate(run, data, split)
 
     monkeypatch.setattr(cells, "evaluate", interrupted)
+    monkeypatch.setattr(compare, "measure_costs", lambda experiments, data, file: {})
     with pytest.raises(KeyboardInterrupt):
         run([method], [1, 2])
     monkeypatch.setattr(cells, "evaluate", evaluate)
