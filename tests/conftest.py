@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A small prepared data set with awkward values, and a run trained on it, that many tests share."""
 
 import csv

@@ -1,8 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
 import pytest
-import yaml
 
 from tf_crossdistil.config import VocabularyFeature
-from tf_crossdistil.config_file import load_config, parse_config
+from tf_crossdistil.config_file import parse_config
 from tf_crossdistil.errors import UsageError
 
 KINDS = ("binary", "regression")
@@ -269,40 +269,3 @@ def test_bad_content_gets_one_sentence_that_names_the_place(changes, words):
     assert words in str(raised.value)
     assert str(raised.value).startswith("x.yaml: ")
     assert "\n" not in str(raised.value)
-
-
-def test_overrides_replace_single_values(tmp_path):
-    path = tmp_path / "x.yaml"
-    path.write_text(yaml.safe_dump(content()))
-    experiment = load_config(path, ["training.epochs=3", "model.towers=[8, 4]"])
-    assert experiment.training.epochs == 3
-    assert experiment.model.towers == [8, 4]
-
-
-@pytest.mark.parametrize(
-    "text, words",
-    [
-        (None, "cannot read"),
-        ("a: [", "not valid YAML"),
-        ("name: 2020-13-45", "not valid YAML"),
-        ("- 1", "received list"),
-        ("", "received NoneType"),
-    ],
-)
-def test_bad_files_are_usage_errors(tmp_path, text, words):
-    path = tmp_path / "x.yaml"
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(UsageError, match=words):
-        load_config(path)
-
-
-@pytest.mark.parametrize(
-    "override",
-    ["training.epochs", "=3", "training..epochs=3", "name=2020-13-45", "name.x=1", "training.epochs=[", "training.epoch=3"],
-)
-def test_bad_overrides_are_usage_errors(tmp_path, override):
-    path = tmp_path / "x.yaml"
-    path.write_text(yaml.safe_dump(content()))
-    with pytest.raises(UsageError):
-        load_config(path, [override])

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """docs/extending.md: its examples, put into one module as the page says, train, evaluate and export."""
 
 import re
@@ -17,7 +18,7 @@ from tf_crossdistil.config import NumericFeature
 from tf_crossdistil.config_file import load_config
 from tf_crossdistil.data.raw_features import raw_columns
 from tf_crossdistil.evaluation.evaluate import evaluate
-from tf_crossdistil.export.live_model import live_probabilities
+from tf_crossdistil.export.live_model import live_answers
 from tf_crossdistil.export.publish import export
 from tf_crossdistil.models.ranking_network import EVERY_TASK
 from tf_crossdistil.schema import NumericStatistics
@@ -65,7 +66,7 @@ def test_the_four_examples_train_evaluate_and_export_together(tmp_path, monkeypa
     assert all(0 < summary[part][task]["auc"] < 1 for part in ("tasks", "teachers") for task in experiment.task_names)
 
     rows = request_rows(experiment, raw_rows[1][:30])
-    expected = live_probabilities(run, rows)
+    expected = live_answers(run, rows)
     directory = export(run, tmp_path / "served" / "clips").directory
     sys.modules.pop(MODULE)
     monkeypatch.setitem(sys.modules, MODULE, None)  # What is exported does not need the module.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """docs/paper.md names files and functions that are there."""
 
 import re

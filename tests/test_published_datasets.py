@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The configurations of published data sets, from files written as those are to a trained model."""
 
 import gzip

@@ -1,16 +1,81 @@
-"""What is shipped: the configurations, and the demo that README promises."""
+# SPDX-License-Identifier: Apache-2.0
+"""What is shipped: the wheel, the configurations, and the demo that README promises."""
 
+import email
 import json
+import re
 import subprocess
 import sys
+import zipfile
+from email.message import Message
 from pathlib import Path
 
 import pytest
+import yaml
 
+from tests.packaging.matrix import PACKAGES, VERSIONS, build_wheel
+from tf_crossdistil import __version__
 from tf_crossdistil.config_file import load_config
 from tf_crossdistil.demo import CONFIG
 
-CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+ROOT = Path(__file__).parent.parent
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """Built with the setuptools that is here, so that nothing is downloaded; the matrix builds it as pip does."""
+    return zipfile.ZipFile(build_wheel(tmp_path_factory.mktemp("wheel"), "--no-isolation", "--skip-dependency-check"))
+
+
+@pytest.fixture(scope="module")
+def metadata(wheel: zipfile.ZipFile) -> Message:
+    (name,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+    return email.message_from_bytes(wheel.read(name))
+
+
+def test_the_wheel_holds_every_file_of_the_three_packages_and_nothing_else(wheel):
+    """So no tests, benchmarks or configurations, but `py.typed` and the deployment files."""
+    names = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    files = {path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*") if path.is_file()}
+    expected = {str(path) for path in files if not any(part.startswith((".", "__pycache__")) for part in path.parts)}
+    assert {"serving/py.typed", "pipelines/deploy/flink.yaml", "serving/deploy/kubernetes/scaling.yaml"} <= expected
+    assert names == expected
+    assert {f"{package}/py.typed" for package in PACKAGES} <= names
+
+
+def test_the_wheel_says_what_it_is(wheel, metadata):
+    assert (metadata["Name"], metadata["Version"]) == ("tf-crossdistil", __version__)
+    assert metadata["Requires-Python"] == ">=3.10,<3.14"
+    classifiers = metadata.get_all("Classifier", [])
+    named = re.findall(r"Python :: (3\.\d+)", "\n".join(classifiers))
+    assert (tuple(named), "Typing :: Typed" in classifiers) == (VERSIONS, True)
+    assert [wheel.read(name) for name in wheel.namelist() if name.endswith("LICENSE")] == [(ROOT / "LICENSE").read_bytes()]
+
+
+def test_every_source_file_begins_with_its_licence():
+    sources = [path for room in (*PACKAGES, "tests", "benchmarks") for path in (ROOT / room).rglob("*.py")]
+    first = "# SPDX-License-Identifier: Apache-2.0"
+    assert len(sources) > 500
+    assert [path for path in [ROOT / "setup.py", *sources] if path.read_text(encoding="utf-8").split("\n")[0] != first] == []
+
+
+def test_the_changelog_begins_with_the_version_that_is_shipped():
+    versions = re.findall(r"^## \[(.+)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert versions[0] == __version__
+
+
+def test_what_the_extras_of_developers_need_is_pinned(metadata):
+    pinned = {re.split("==", line)[0] for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    needed = [re.split(r"[\[><=; ]", line)[0].lower().replace("_", "-") for line in metadata.get_all("Requires-Dist", [])]
+    assert len(needed) > 30
+    assert [name for name in needed if name not in pinned] == []
+
+
+def test_hooks_before_a_commit_download_nothing():
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert repository["repo"] == "local"
+    assert {hook["language"] for hook in repository["hooks"]} <= {"system", "pygrep"}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -19,7 +84,7 @@ def test_configurations_are_valid_and_named_as_their_file(path):
 
 
 def test_every_experiment_of_the_design_has_a_configuration():
-    assert [path.stem for path in CONFIGS] == ["amazon_electronics", "census", "demo", "kuairand", "movielens", "tiktok"]
+    assert [path.stem for path in CONFIGS] == ["amazon_electronics", "census", "demo", "kuairand", "movielens", "study", "tiktok"]
     assert CONFIGS[2].read_text() == CONFIG.read_text()
 
 

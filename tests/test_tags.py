@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tags, the order of classes and the weights of pairs of tags, held to their definitions row by row."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Configuration: the sections of an experiment's YAML file."""
 
 from tf_crossdistil.config.experiment import SAMPLE_WEIGHT, Experiment

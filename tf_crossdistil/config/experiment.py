@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an experiment is: the typed, validated content of one YAML file (see `config_file` for reading it)."""
 
 import hashlib
@@ -24,21 +25,27 @@ def _in_the_model(feature: Feature) -> set[str]:
 
 
 class Experiment(Section):
-    """One configuration file. `sample_weight`: a column of numbers from 0, how much each row counts in losses and metrics."""
+    """One configuration file."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", description="What the experiment is called.")
     # Tags of so many tasks, with the split, are still numbered in 64 bits.
-    tasks: list[Task] = Field(min_length=1, max_length=38)
-    features: list[Feature] = Field(min_length=1)
-    source: Source = Source()
-    split: Split
-    sample_weight: str | None = None
-    model: Model = Model()
-    distillation: Distillation = Distillation()
-    training: Training = Training()
-    evaluation: Evaluation = Evaluation()
+    tasks: list[Task] = Field(min_length=1, max_length=38, description="What to predict; at least one task is binary.")
+    features: list[Feature] = Field(min_length=1, description="From what.")
+    source: Source = Field(Source(), description="The logs, and tables to join to them.")
+    split: Split = Field(description="What trains, validates and tests.")
+    sample_weight: str | None = Field(
+        None, description="A column of numbers from 0, how much each row counts in losses and metrics."
+    )
+    model: Model = Field(Model(), description="The network.")
+    distillation: Distillation = Field(Distillation(), description="The method.")
+    training: Training = Field(Training(), description="How it is trained.")
+    evaluation: Evaluation = Field(Evaluation(), description="What is measured beside the usual metrics.")
     # Not written out with a run, which has the settings that were found.
-    tuning: Tuning = Field(Tuning(), exclude=True)
+    tuning: Tuning = Field(
+        Tuning(),
+        exclude=True,
+        description="What `crossdistil tune` searches; no part of what is trained: a run resumes when only this has changed.",
+    )
 
     @property
     def task_names(self) -> list[str]:
@@ -57,8 +64,9 @@ class Experiment(Section):
 
     @property
     def method_name(self) -> str:
-        """What tables call the trained method: that of the distillation, or the backbone where there is none."""
-        return self.model.backbone if self.distillation.method == "none" else self.distillation.method
+        """What tables call the trained method, or without one the backbone; with `model.mutual` such as `crossdistil+gkd`."""
+        method = self.model.backbone if self.distillation.method == "none" else self.distillation.method
+        return "+".join([method, *self.model.mutual.parts])
 
     def auxiliary(self, task: str) -> list[str]:
         """The ordered auxiliary tasks of a binary task; default all other binary ones."""

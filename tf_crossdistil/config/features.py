@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Features: what a column of the logs becomes in a record and in the model."""
 
 from itertools import pairwise
@@ -14,10 +15,10 @@ NUMERIC_TRANSFORMS = ("none", "log1p", "standardize", "bucketize")
 
 
 class ReadFeature(Section):
-    """What every feature has: a name, and the log's column when that has another one."""
+    """What every feature has."""
 
-    name: str
-    column: str | None = None
+    name: str = Field(description="What records and requests call the feature.")
+    column: str | None = Field(None, description="The column of the logs, where it is called otherwise.")
 
     @property
     def source_column(self) -> str:
@@ -26,31 +27,34 @@ class ReadFeature(Section):
 
 
 class Pretrained(Section):
-    """Embeddings to start from: `file` is a NumPy array `[rows, dim]` (.npy), read when a training starts.
+    """Embeddings to start from, read when a training starts."""
 
-    `values`: a text file whose line n holds the value that row n embeds; ids of other values start at random. Without it, row
-    n embeds id n. `trainable: false` keeps the whole table as it starts.
-    """
-
-    file: Path
-    values: Path | None = None
-    trainable: bool = True
+    file: Path = Field(
+        description="A NumPy array of numbers `[rows, dim]` (.npy); paths are relative to the working directory."
+    )
+    values: Path | None = Field(
+        None,
+        description="A text file whose line n holds the value that row n embeds, written as in the run's `vocabulary/*.txt`; "
+        "an empty line is the missing value. Without it, row n embeds id n.",
+    )
+    trainable: bool = Field(True, description="False keeps the whole table as it starts.")
 
 
 class VocabularyFeature(ReadFeature):
-    """Values looked up in the training split's vocabulary; id 0 is missing, then the vocabulary, then `oov_buckets` ids.
+    """Values looked up in the training split's vocabulary; id 0 is missing, then the vocabulary, then `oov_buckets` ids."""
 
-    `min_count`: occurrences in the training split that a value needs. `max_size`: the most frequent values kept (default
-    all). `share_with`: the feature whose vocabulary and embeddings this one uses, with that feature's numbers; both
-    features' values are then counted together.
-    """
-
-    min_count: int = Field(1, ge=1)
-    max_size: int | None = Field(None, ge=1)
-    oov_buckets: int = Field(1, ge=1)
-    dim: int = Field(16, ge=1)
-    pretrained: Pretrained | None = None
-    share_with: str | None = None
+    min_count: int = Field(1, ge=1, description="Occurrences in the training split that a value needs to be in the vocabulary.")
+    max_size: int | None = Field(
+        None, ge=1, description="How many of the most frequent values are kept; without it all of them."
+    )
+    oov_buckets: int = Field(1, ge=1, description="Ids for all other values, chosen by hash.")
+    dim: int = Field(16, ge=1, description="The width of the embedding.")
+    pretrained: Pretrained | None = Field(None, description="The embeddings to start from; without it they start at random.")
+    share_with: str | None = Field(
+        None,
+        description="The categorical or multi_value feature whose vocabulary and embeddings this one uses, with that "
+        "feature's numbers; both features' values are then counted together.",
+    )
 
     @property
     def vocabulary(self) -> str:
@@ -68,23 +72,21 @@ class VocabularyFeature(ReadFeature):
 
 
 class CategoricalFeature(VocabularyFeature):
-    """One value a row."""
+    """One value a row, looked up in the vocabulary of the training split."""
 
-    kind: Literal["categorical"]
+    kind: Literal["categorical"] = Field(description="A feature of this kind.")
 
 
 class MultiValueFeature(VocabularyFeature):
-    """Several values a row, pooled into one vector: a list column, or text divided at `delimiter`.
+    """Several values a row, looked up in the vocabulary of the training split and pooled into one vector."""
 
-    `max_length`: the first values kept of a row. `weights`: a column that holds one number a value; the model then takes
-    them as `NAME_weights`. `pooling`: weighted mean or sum of the embeddings; zeros for a row without values.
-    """
-
-    kind: Literal["multi_value"]
-    delimiter: str = Field("|", min_length=1)
-    max_length: int = Field(20, ge=1)
-    weights: str | None = None
-    pooling: Literal["mean", "sum"] = "mean"
+    kind: Literal["multi_value"] = Field(description="A feature of this kind.")
+    delimiter: str = Field("|", min_length=1, description="Divides a text; columns that hold lists need none.")
+    max_length: int = Field(20, ge=1, description="The first values kept of a row.")
+    weights: str | None = Field(
+        None, description="A column with one number, at least 0, for each value; requests call it `NAME_weights`."
+    )
+    pooling: Literal["mean", "sum"] = Field("mean", description="Of the embeddings, weighted; zeros for a row without values.")
 
     @property
     def weights_name(self) -> str:
@@ -95,27 +97,33 @@ class MultiValueFeature(VocabularyFeature):
 class HashedFeature(ReadFeature):
     """A value whose id is `tf.strings.to_hash_bucket_fast(value, buckets)`; no vocabulary is kept."""
 
-    kind: Literal["hashed"]
-    buckets: int = Field(ge=1)
-    dim: int = Field(16, ge=1)
-    pretrained: Pretrained | None = None
+    kind: Literal["hashed"] = Field(description="A feature of this kind.")
+    buckets: int = Field(ge=1, description="How many ids there are.")
+    dim: int = Field(16, ge=1, description="The width of the embedding.")
+    pretrained: Pretrained | None = Field(None, description="The embeddings to start from; without it they start at random.")
 
 
 class NumericFeature(ReadFeature):
-    """A number, kept as it is in records and transformed in the model.
+    """A number, kept as it is in records and transformed in the model."""
 
-    `log1p` is `sign(x) ln(1 + |x|)`; `standardize` uses mean and deviation of the training split; `bucketize` embeds the
-    position of the number among `boundaries`, or among the boundaries of `buckets` equally filled parts of the training
-    split (a boundary belongs to the bucket above it); `package.module:Class` is the user's own. `default`: the raw value that
-    stands for a missing one.
-    """
-
-    kind: Literal["numeric"]
-    transform: str = "none"
-    default: float = 0.0
-    boundaries: list[float] | None = Field(None, min_length=1)
-    buckets: int | None = Field(None, ge=2)
-    dim: int = Field(8, ge=1)
+    kind: Literal["numeric"] = Field(description="A feature of this kind.")
+    transform: str = Field(
+        "none",
+        description="`none`, `log1p` (sign(x) ln(1 + |x|)), `standardize` (by mean and deviation of the training split), "
+        "`bucketize` (embeds the bucket of the number), or [your own](extending.md#a-feature) as `package.module:Class`.",
+    )
+    default: float = Field(0.0, description="The raw number that stands for a missing one.")
+    boundaries: list[float] | None = Field(
+        None,
+        min_length=1,
+        description="For `bucketize`: the boundaries between buckets, which ascend; a boundary belongs to the bucket above it.",
+    )
+    buckets: int | None = Field(
+        None,
+        ge=2,
+        description="For `bucketize`, in place of `boundaries`: how many buckets, filled equally by the training split.",
+    )
+    dim: int = Field(8, ge=1, description="For `bucketize`: the width of the embedding.")
 
     @property
     def is_bucketized(self) -> bool:

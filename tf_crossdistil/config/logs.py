@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Logs: how they are written, what labels their rows, and how they are split."""
 
 from datetime import datetime, timezone
@@ -12,27 +13,38 @@ SPLITS = ("train", "validation", "test")
 
 
 class Task(Section):
-    """A task and the column that labels it.
-
-    `kind`: `binary`, or `regression` of a number, which the student learns by mean squared error; distillation is for binary
-    tasks. Without `positive` and `at_least` the column of a binary task must hold 0 or 1. `optional`: a row without this
-    label is kept, and counts for the other tasks only. `given`: the task that a row must be positive in to have this label,
-    such as the click of a purchase; on other rows the task is neither trained nor measured. `truth` names a column with the
-    true probability, which only synthetic logs have; evaluation then reports the best reachable metrics. `weight` scales the
-    student's losses.
-    """
+    """A task and the column that labels it."""
 
     later = frozenset({"kind"})
 
-    name: str
-    column: str
-    kind: Literal["binary", "regression"] = "binary"
-    positive: str | int | float | bool | None = None
-    at_least: float | None = None
-    optional: bool = False
-    given: str | None = None
-    truth: str | None = None
-    weight: float = Field(1.0, gt=0)
+    name: str = Field(description="What results, records and answers call the task.")
+    column: str = Field(
+        description="The column of the logs; of a binary task 0 or 1 (or true, false, in any case), unless `positive` or "
+        "`at_least` is given."
+    )
+    kind: Literal["binary", "regression"] = Field(
+        "binary", description="`regression`: the label is a number, such as a rating or the seconds watched."
+    )
+    positive: str | int | float | bool | None = Field(
+        None, description='The value that counts as positive, every other one is negative: `positive: "50000+."`.'
+    )
+    at_least: float | None = Field(None, description="The number from which on a row is positive: `at_least: 4`.")
+    optional: bool = Field(
+        False,
+        description="Whether the label may be empty: the row is kept and counts for the other tasks only; otherwise it is a "
+        "dead letter.",
+    )
+    given: str | None = Field(
+        None,
+        description="The task that a row must be positive in to have this label, such as the click of a purchase; on other "
+        "rows this task is neither trained nor measured, whatever its column holds.",
+    )
+    truth: str | None = Field(
+        None,
+        description="A column with the true probability, which only synthetic logs have; evaluation then reports the best "
+        "reachable metrics.",
+    )
+    weight: float = Field(1.0, gt=0, description="Scales the losses of the task's student.")
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
@@ -61,20 +73,26 @@ _OPTIONS_OF_TEXT = ("delimiter", "header", "encoding")
 
 
 class Join(Section):
-    """A table that gives every row of the logs the columns of the table's row with the same key.
+    """A table that gives every row of the logs the columns of the table's row with the same key."""
 
-    `file`: its path; a relative one is looked up beside the first input. `key`: the key's column, called so in the logs and in
-    the table. `columns`: the key and the columns to read; all columns, in order, of a csv file without a header. The other
-    options are those of a source, by default as the logs have them.
-    """
-
-    file: str = Field(min_length=1)
-    key: str
-    columns: tuple[str, ...] = Field(min_length=2)
-    format: Literal["csv", "parquet", "jsonl", "avro"] | None = None
-    delimiter: Delimiter | None = None
-    header: bool | None = None
-    encoding: Encoding | None = None
+    file: str = Field(
+        min_length=1,
+        description="The table: one file, no pattern; a relative path is looked up beside the first input (for BigQuery in "
+        "the working directory).",
+    )
+    key: str = Field(
+        description="The column that the logs and the table have in common, under one name; compared as the values of "
+        "features are."
+    )
+    columns: tuple[str, ...] = Field(
+        min_length=2, description="The key and the columns to read; in csv without a header all columns, in order."
+    )
+    format: Literal["csv", "parquet", "jsonl", "avro"] | None = Field(
+        None, description="How the table is written; without it as the logs are."
+    )
+    delimiter: Delimiter | None = Field(None, description="csv: as in `source`; without it that of csv logs, else a comma.")
+    header: bool | None = Field(None, description="csv: as in `source`; without it that of csv logs, else true.")
+    encoding: Encoding | None = Field(None, description="csv: as in `source`; without it that of csv logs, else utf-8.")
 
     @property
     def given(self) -> list[str]:
@@ -112,22 +130,26 @@ class Join(Section):
 
 
 class Source(Section):
-    """How the logs are written; gzip is recognised by itself.
-
-    `delimiter`, `header`, `columns` and `encoding` are for csv: `columns` names the columns of a file without a header; with
-    a delimiter of several characters quotes are text. `where` is for bigquery: the condition, in its SQL, that rows must
-    meet. `joins`: tables that give the rows further columns.
-    """
+    """How the logs are written."""
 
     later = frozenset({"encoding", "joins"})
 
-    format: Literal["csv", "parquet", "jsonl", "avro", "bigquery"] = "csv"
-    delimiter: Delimiter = ","
-    header: bool = True
-    columns: list[str] | None = None
-    encoding: Encoding = "utf-8"
-    where: str | None = None
-    joins: list[Join] = []
+    format: Literal["csv", "parquet", "jsonl", "avro", "bigquery"] = Field(
+        "csv",
+        description="What the files are; csv and jsonl may be compressed with gzip, bzip2 or xz, which is found by itself.",
+    )
+    delimiter: Delimiter = Field(
+        ",",
+        description='csv: `"\\t"` for tsv, or several characters, such as `"::"`; then quotes are text like any other, and no '
+        "field holds a line end.",
+    )
+    header: bool = Field(True, description="csv: whether the first line of every file names the columns.")
+    columns: list[str] | None = Field(None, description="csv without a header: the names of all columns, in order.")
+    encoding: Encoding = Field("utf-8", description="csv: what is no UTF-8 becomes a dead letter, unless this is `latin-1`.")
+    where: str | None = Field(
+        None, description="bigquery: the condition, in its SQL, that rows must meet, such as `ds = '2026-11-21'`."
+    )
+    joins: list[Join] = Field([], description="Tables that give every row further columns.")
 
     @property
     def tables(self) -> list[Join]:
@@ -160,11 +182,13 @@ class Source(Section):
 
 
 class HashSplit(Section):
-    """Rows go by the hash of `key`; `fractions` of train, validation and test. A row keeps its split when data grows."""
+    """Rows go by the hash of some columns, and keep their split when data grows."""
 
-    by: Literal["hash"]
-    key: list[str] = Field(min_length=1)
-    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    by: Literal["hash"] = Field(description="Splits in this way.")
+    key: list[str] = Field(min_length=1, description="The columns whose values are hashed together.")
+    fractions: tuple[float, float, float] = Field(
+        (0.8, 0.1, 0.1), description="Of train, validation and test; they sum to 1, and the first is above 0."
+    )
 
     @field_validator("fractions")
     @classmethod
@@ -175,15 +199,14 @@ class HashSplit(Section):
 
 
 class TimeSplit(Section):
-    """Rows below `boundaries[0]` of a `column` train, below `boundaries[1]` validate, the others test.
+    """Older rows train, newer ones validate and test."""
 
-    The boundaries are numbers for a numeric column, or ISO 8601 dates or times for a column of dates, times or their text;
-    without an offset both are UTC.
-    """
-
-    by: Literal["time"]
-    column: str
-    boundaries: tuple[float, float] | tuple[datetime, datetime]
+    by: Literal["time"] = Field(description="Splits in this way.")
+    column: str = Field(description="The column with the time: numbers, or dates, times or their text.")
+    boundaries: tuple[float, float] | tuple[datetime, datetime] = Field(
+        description="Rows below the first train, below the second validate, the others test: numbers, or ISO 8601 dates and "
+        "times, which are UTC, as the column's are, unless they say otherwise."
+    )
 
     @property
     def is_calendar(self) -> bool:
@@ -215,13 +238,13 @@ class TimeSplit(Section):
 
 
 class NamedSplit(Section):
-    """A `column` names the split of every row; `train`, `validation` and `test` are the values that stand for each."""
+    """A column names the split of every row."""
 
-    by: Literal["column"]
-    column: str
-    train: list[str] = Field(["train"], min_length=1)
-    validation: list[str] = ["validation"]
-    test: list[str] = ["test"]
+    by: Literal["column"] = Field(description="Splits in this way.")
+    column: str = Field(description="The column that names the split.")
+    train: list[str] = Field(["train"], min_length=1, description="The values that stand for the training split.")
+    validation: list[str] = Field(["validation"], description="The values that stand for the validation split.")
+    test: list[str] = Field(["test"], description="The values that stand for the test split.")
 
     @model_validator(mode="after")
     def _each_value_once(self) -> Self:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A part of a configuration file."""
 
 from typing import Any, ClassVar

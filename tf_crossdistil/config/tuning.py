@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How hyper-parameters are searched for."""
 
 import json
@@ -11,12 +12,14 @@ from tf_crossdistil.config.training import Selection
 
 
 class Range(Section):
-    """Numbers from `low` to `high`, both included: all of them, or `low` and every `step` from there; `log`: on a log scale."""
+    """Numbers between two ends, both included; whole numbers where the key has such."""
 
-    low: float
-    high: float
-    log: bool = False
-    step: float | None = Field(None, gt=0)
+    low: float = Field(description="The least number.")
+    high: float = Field(description="The greatest number.")
+    log: bool = Field(False, description="Draw on a log scale; then `low` is above 0.")
+    step: float | None = Field(
+        None, gt=0, description="Draw `low` and every so many from there; without it all numbers. Not with `log`."
+    )
 
     @model_validator(mode="after")
     def _ends_and_steps(self) -> Self:
@@ -36,7 +39,7 @@ class Range(Section):
 class Choices(Section):
     """Any values that the key may have."""
 
-    choices: list[JsonValue] = Field(min_length=1)
+    choices: list[JsonValue] = Field(min_length=1, description="The values, each once.")
 
     @model_validator(mode="after")
     def _once(self) -> Self:
@@ -60,10 +63,18 @@ Axis = Annotated[Range | Choices, WrapValidator(_axis)]
 
 
 class Tuning(Selection):
-    """What `crossdistil tune` tries: the `space` by key of the configuration. `sampler`: how values are drawn. `pruning`: which
-    trials are given up early.
-    """
+    """What `crossdistil tune` tries, and by which metric of the validation split it compares trials."""
 
-    sampler: Literal["tpe", "random"] = "tpe"
-    pruning: Literal["median", "successive_halving", "none"] = "median"
-    space: dict[str, Axis] = {}
+    sampler: Literal["tpe", "random"] = Field(
+        "tpe", description="How values are drawn: `tpe` (ten trials at random, then near good ones) or `random`."
+    )
+    pruning: Literal["median", "successive_halving", "none"] = Field(
+        "median",
+        description="Which trials are given up early: `median` (worse at an epoch than the median of complete trials, of which "
+        "five must be there), `successive_halving`, `none`.",
+    )
+    space: dict[str, Axis] = Field(
+        {},
+        description="What is tried, by key as in `--set`; a feature or a task goes by its name: `features.user_id.dim`, "
+        "`tasks.like.weight`.",
+    )
