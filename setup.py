@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the distribution is made of; every other tool's settings are in pyproject.toml."""
 
 import re
@@ -14,12 +15,26 @@ setup(
     description="CrossDistil multi-task ranking on TensorFlow: from raw logs to a served student",
     long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
-    python_requires=">=3.10",
+    license_expression="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords=["recommendation", "ranking", "multi-task learning", "knowledge distillation", "TensorFlow", "Apache Beam"],
+    classifiers=[
+        "Development Status :: 5 - Production/Stable",
+        "Environment :: Console",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        *(f"Programming Language :: Python :: {version}" for version in ("3.10", "3.11", "3.12", "3.13")),
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+    # No release of TensorFlow is for 3.14 yet.
+    python_requires=">=3.10,<3.14",
     packages=find_packages(include=["tf_crossdistil*", "pipelines*", "serving*"]),
     package_data={
         "tf_crossdistil": ["py.typed", "demo.yaml", "deploy/*"],
-        "serving": ["README.md", "deploy/*", "deploy/kubernetes/*"],
+        "serving": ["py.typed", "README.md", "deploy/*", "deploy/kubernetes/*"],
         "pipelines": ["py.typed", "deploy/*"],
     },
     install_requires=[
@@ -58,10 +73,12 @@ setup(
             "mypy>=1.10",
             "pandas>=2.2",
             "pandas-stubs",
+            "pre-commit>=4.0",
             "pytest>=8.2",
             "pytest-xdist>=3.6",
             "ruff>=0.6",
             "scikit-learn>=1.5",
+            "selenium>=4.20",
             "types-protobuf",
             "types-PyYAML",
         ],
