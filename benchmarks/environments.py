@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Virtual environments of the training peers, one each, since their libraries do not go together with ours.
 
 python -m benchmarks.environments
@@ -11,7 +12,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.preprocess import ROOT
+from rich.console import Console
+
+from benchmarks.processes import ROOT
 
 PEERS = ("deepctr", "torch_rechub")
 # Packages of an index of their own: PyPI's torch comes with gigabytes of CUDA.
@@ -52,6 +55,23 @@ def make_environment(peer: str) -> Path:
         for options in _installations(peer):
             _run([str(python), "-m", "pip", "install", "--quiet", *_PATIENCE, *options], peer)
         (folder / ".requirements").write_text(_stamp(peer))
+    return python
+
+
+def peer_python(peer: str, install: bool = True) -> Path | None:
+    """The interpreter of a peer's environment; None, with a sentence that says so, for a peer that is left out.
+
+    Args:
+        peer: one of `PEERS`.
+        install: whether to make the environment where it is not there.
+    """
+    try:
+        python = make_environment(peer) if install else environment_python(peer)
+        reason = f"{peer} has no environment; python -m benchmarks.environments makes it"
+    except NotInstalledError as error:
+        python, reason = None, str(error)
+    if python is None:
+        Console(stderr=True).print(f"{reason}; it is left out", highlight=False, soft_wrap=True)
     return python
 
 

@@ -1,10 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
 """How many synthetic rows a second one core draws and writes.
 
 python -m benchmarks.generate --rows 2000000 --json generate.json
 """
 
 import argparse
-import json
 import os
 import tempfile
 import time
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from benchmarks.numbers_file import add_json_option, write_numbers
 from pipelines.synthetic import generate, write_logs
 
 
@@ -45,15 +46,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Rows a second of the synthetic logs, on one core.")
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="file for the result")
+    add_json_option(parser)
     arguments = parser.parse_args()
     # Threads that pyarrow or NumPy start later inherit the pin.
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     result = measure(arguments.rows, arguments.repeats)
     for name, value in result.items():
         print(f"{name:28} {value:>14,.0f}")
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_numbers(arguments.json, result)
 
 
 if __name__ == "__main__":

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the numbers of the benchmarks ought to be."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How fast training rows are read, beside how fast the model trains on them.
 
 python -m benchmarks.input --json input.json
@@ -9,7 +10,6 @@ ones come on top. Reading and steps take turns, and medians count; a turn of rea
 """
 
 import argparse
-import json
 import os
 import tempfile
 import time
@@ -22,6 +22,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
+from benchmarks.numbers_file import add_json_option, write_numbers
 from benchmarks.training_data import BATCH_SIZE, prepared_logs, training_experiment
 
 TABLE_ROWS = 4_700_000
@@ -82,7 +83,7 @@ def main() -> None:
     parser.add_argument("--table-rows", type=int, default=TABLE_ROWS, help="of all embedding tables (default 4,700,000)")
     parser.add_argument("--turns", type=int, default=12)
     parser.add_argument("--batches", type=int, default=150, help="that are read in a turn (default 150)")
-    parser.add_argument("--json", type=Path, help="file for the result")
+    add_json_option(parser)
     arguments = parser.parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     with tempfile.TemporaryDirectory() as folder:
@@ -90,8 +91,7 @@ def main() -> None:
         result = measure(prepared, arguments.table_rows, arguments.turns, arguments.batches)
     for name, value in result.items():
         print(f"{name:32} {value:>14,.2f}")
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_numbers(arguments.json, result)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
 """A benchmark of several parts: which are run, and how their numbers are shown and kept."""
 
 import argparse
-import json
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.goals import GOALS
+from benchmarks.numbers_file import add_json_option, write_numbers
 
 # Measures numbers by name, in a folder of its own.
 Part = Callable[[argparse.Namespace, Path], dict[str, float]]
@@ -24,15 +25,14 @@ def run_parts(parser: argparse.ArgumentParser, parts: Mapping[str, Part], title:
         title: of the table.
     """
     parser.add_argument("--only", nargs="+", choices=parts, default=list(parts), help="parts to run (default all)")
-    parser.add_argument("--json", type=Path, help="file for the result")
+    add_json_option(parser)
     arguments = parser.parse_args()
     result: dict[str, float] = {}
     for part in arguments.only:
         with tempfile.TemporaryDirectory() as folder:
             result |= parts[part](arguments, Path(folder))
     _show(result, title)
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_numbers(arguments.json, result)
 
 
 def _show(result: Mapping[str, float], title: str) -> None:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How much cheaper our preprocessing is than what people write by hand, in CPU time a row.
 
 python -m benchmarks.preprocess --rows 5000000 --json preprocess.json
@@ -12,19 +13,18 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-ROOT = Path(__file__).resolve().parents[1]
+from benchmarks.numbers_file import add_json_option, write_numbers
+from benchmarks.processes import Cost, run
+
 CONFIG = Path(__file__).with_name("preprocess.yaml")
 OURS = "tf_crossdistil"
 PEERS = {
@@ -40,39 +40,6 @@ NAMES = {
     "polars_expert_quick": "polars, one, gzip 1",
     "beam_rows": "Beam, a message a row",
 }
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What one process and those that it waited for took; `peak` is the memory of the largest of them."""
-
-    cpu_seconds: float
-    wall_seconds: float
-    peak_bytes: int
-    output: str
-
-
-def run(command: Sequence[str], cores: set[int]) -> Cost:
-    """Runs a command on some cores.
-
-    Raises:
-        RuntimeError: it failed; its last words are in the message.
-    """
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-        usual = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, cores)
-        start = time.perf_counter()
-        process = subprocess.Popen(command, stdout=output, stderr=errors, env=environment, cwd=ROOT)
-        os.sched_setaffinity(0, usual)
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        output.seek(0)
-        errors.seek(0)
-        if process.returncode:
-            raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}: {errors.read()[-2000:]}")
-        return Cost(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss * 1024, output.read())
 
 
 def make_logs(path: Path, rows: int) -> Path:
@@ -92,6 +59,15 @@ def prepare_command(logs: Path, output: Path, *options: str, config: Path = CONF
 def peer_command(name: str, logs: Path, output: Path) -> list[str]:
     """The command line of a peer."""
     return [sys.executable, "-m", f"benchmarks.preprocess_peers.{PEERS[name]}", str(logs), str(output)]
+
+
+def installed_peers() -> list[str]:
+    """The peers whose libraries are here; of each of the others a sentence says that it is left out."""
+    found = [name for name in PEERS if not name.startswith("polars") or find_spec("polars")]
+    if absent := [name for name in PEERS if name not in found]:
+        text = f"polars is not installed, so {', '.join(absent)} are left out; pip install -e '.[bench]' brings it"
+        Console(stderr=True).print(text, highlight=False, soft_wrap=True)
+    return found
 
 
 def cpu_seconds(name: str, cost: Cost) -> float:
@@ -163,16 +139,16 @@ def main() -> None:
     parser.add_argument("--peer-rows", type=int, help="rows of the polars scripts (default: as ours)")
     parser.add_argument("--beam-rows", type=int, default=1_000_000, help="rows of Beam by rows, if fewer (default 1,000,000)")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="file for the result")
+    add_json_option(parser)
     arguments = parser.parse_args()
     peer_rows = arguments.peer_rows or arguments.rows
-    rows = {OURS: arguments.rows, **dict.fromkeys(PEERS, peer_rows), "beam_rows": min(peer_rows, arguments.beam_rows)}
+    rows = {OURS: arguments.rows, **dict.fromkeys(installed_peers(), peer_rows)}
+    rows["beam_rows"] = min(peer_rows, arguments.beam_rows)
     with tempfile.TemporaryDirectory() as folder:
         costs = measure(rows, arguments.repeats, Path(folder))
     result = summarize(rows, costs)
     show(rows, costs, result)
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_numbers(arguments.json, result)
 
 
 if __name__ == "__main__":

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How fast exported models answer, beside the model that was trained and beside what people would export instead.
 
 python -m benchmarks.serving --only latency --json serving.json
@@ -21,11 +22,9 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from rich.console import Console
-
-from benchmarks.environments import NotInstalledError, environment_python, make_environment
+from benchmarks.environments import peer_python
 from benchmarks.parts import Part, run_parts
-from benchmarks.preprocess import run
+from benchmarks.processes import run
 from benchmarks.serving_turns import Served, Turns, take_turns
 
 BATCHES = (1, 64, 512)
@@ -38,7 +37,7 @@ def measure_latency(arguments: argparse.Namespace, folder: Path) -> dict[str, fl
     """Latency and size of everybody."""
     _make_models(folder, arguments.entries, "export", "ids", "training_model")
     models = {kind: _served(folder, kind) for kind in ("export", "ids", "training_model")}
-    python = environment_python(PEER) if arguments.no_install else _installed()
+    python = peer_python(PEER, install=not arguments.no_install)
     if python is not None:
         command = [*KERAS_2, str(python), "-m", "benchmarks.serving_peers.deepctr_ple"]
         run([*command, str(folder / "job.json"), str(folder / PEER / "1")], os.sched_getaffinity(0))
@@ -83,15 +82,6 @@ def _make_models(folder: Path, entries: int, *kinds: str) -> dict[str, float]:
 
 def _served(folder: Path, kind: str) -> Served:
     return Served(folder / kind / "1", folder / ("ids.npz" if kind == "ids" else "raw.npz"))
-
-
-def _installed() -> Path | None:
-    """The interpreter of the peer, which is left out where it cannot be had."""
-    try:
-        return make_environment(PEER)
-    except NotInstalledError as error:
-        Console(stderr=True).print(f"{error}; it is left out", highlight=False, soft_wrap=True)
-        return None
 
 
 def _milliseconds(turns: dict[str, Turns], batches: Iterable[int]) -> dict[str, float]:

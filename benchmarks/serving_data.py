@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the serving benchmarks serve: a model of TikTok's features with vocabularies of any size, and requests to it."""
 
 import hashlib
@@ -8,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.preprocess import ROOT
-from benchmarks.training_data import table_rows
-from benchmarks.training_peers.job import Job
+from benchmarks.processes import ROOT
+from benchmarks.training_data import NUMERIC, table_rows
 from pipelines.synthetic import zipf_ranks
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.config_file import load_config
@@ -26,7 +26,6 @@ from tf_crossdistil.schema import (
 )
 
 DIM = 16
-NUMERIC = "video_duration"
 _OOV_SHARE = 0.01
 # As many as the pipeline keeps.
 _SAMPLE_ROWS = 256
@@ -123,22 +122,3 @@ def write_requests(folder: Path, rows: int, entries: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     np.savez(folder / "raw.npz", **raw)
     np.savez(folder / "ids.npz", **ids)
-
-
-def peer_job(experiment: Experiment, metadata: Metadata) -> Job:
-    """The same network for a peer, which takes ids."""
-    model = experiment.model
-    return Job(
-        # It is not trained.
-        rows="",
-        tables={name: vocabulary.ids for name, vocabulary in metadata.vocabularies.items()},
-        dim=DIM,
-        numeric=[NUMERIC],
-        labels=experiment.task_names,
-        batch_size=experiment.training.batch_size,
-        shared=model.experts.shared,
-        per_task=model.experts.per_task,
-        expert_units=list(model.experts.units),
-        tower_units=list(model.towers),
-        dropout=model.dropout,
-    )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SavedModels of one network, untrained: what we export, the same that takes ids, and all that training has.
 
 python -m benchmarks.serving_models FOLDER ENTRIES KIND ...
@@ -15,7 +16,8 @@ from pathlib import Path
 import tensorflow as tf
 import tf_keras as keras
 
-from benchmarks.serving_data import peer_job, serving_experiment, serving_metadata, write_prepared, write_requests
+from benchmarks.peer_jobs import peer_job
+from benchmarks.serving_data import DIM, serving_experiment, serving_metadata, write_prepared, write_requests
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.data.feature_lookup import FeatureLookup
 from tf_crossdistil.data.raw_features import request_signature
@@ -106,7 +108,8 @@ def main() -> None:
     experiment = serving_experiment(entries)
     metadata = serving_metadata(experiment, entries)
     write_requests(folder, _REQUEST_ROWS, entries)
-    peer_job(experiment, metadata).write(folder / "job.json")
+    tables = {name: vocabulary.ids for name, vocabulary in metadata.vocabularies.items()}
+    peer_job(experiment, tables, DIM).write(folder / "job.json")
     run = Run.create(folder / "run", experiment, write_prepared(folder / "prepared", metadata, entries))
     keras.utils.set_random_seed(0)
     model = CrossDistilModel(experiment, metadata)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One SavedModel in a version-1 session with one thread, as a model server holds it; it is asked for by turns.
 
 python -m benchmarks.serving_session MODEL REQUESTS

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Models that answer requests in turn, each in a process of its own, and how long that takes them."""
 
 import sys

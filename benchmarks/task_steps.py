@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Networks of any number of tasks: training steps over made-up rows, and the multiplications of their forward pass."""
 
 import math

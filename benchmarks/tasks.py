@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What more tasks cost: a training step with 2, 4, 8 and 16 tasks, of networks with and without mutual learning.
 
 python -m benchmarks.tasks --json tasks.json
@@ -18,17 +19,16 @@ last hidden layers: a pair costs the square of their units (32 here).
 """
 
 import argparse
-import json
 import os
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 from statistics import median
 
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.numbers_file import add_json_option, write_numbers
 from tf_crossdistil.startup import load_tensorflow
 
 TASKS = (2, 4, 8, 16)
@@ -125,13 +125,12 @@ def main() -> None:
     parser.add_argument("--backbone", default="mmoe", help="such as mmoe (default) or shared_bottom")
     parser.add_argument("--batch-size", type=int, default=4096, help="rows of a step (default 4096)")
     parser.add_argument("--turns", type=int, default=8, help=f"turns of {_STEPS_A_TURN} steps each (default 8)")
-    parser.add_argument("--json", type=Path, help="file for the result")
+    add_json_option(parser)
     arguments = parser.parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     result = measure(arguments.tasks, arguments.backbone, arguments.batch_size, arguments.turns)
     show(result, arguments.tasks, Console())
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_numbers(arguments.json, result)
 
 
 if __name__ == "__main__":

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a training step costs, and how fast training is beside what people would use instead.
 
 python -m benchmarks.train --only step --json train.json
@@ -26,9 +27,9 @@ from statistics import median
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks.environments import PEERS, NotInstalledError, environment_python, make_environment
+from benchmarks.environments import PEERS, peer_python
 from benchmarks.parts import Part, run_parts
-from benchmarks.preprocess import run
+from benchmarks.processes import run
 from benchmarks.training_data import prepared_logs
 from benchmarks.training_peers.job import Answer
 from benchmarks.training_turns import Turns, take_turns
@@ -78,7 +79,7 @@ def measure_peers(arguments: argparse.Namespace, folder: Path) -> dict[str, floa
     Raises:
         RuntimeError: someone's loss did not fall, which is no training.
     """
-    pythons = {peer: environment_python(peer) if arguments.no_install else _installed(peer) for peer in PEERS}
+    pythons = {peer: peer_python(peer, install=not arguments.no_install) for peer in PEERS}
     commands: dict[tuple[str, str], list[str]] = {}
     for size, rows in SIZES.items():
         total = min(rows, arguments.most_table_rows)
@@ -101,15 +102,6 @@ def measure_peers(arguments: argparse.Namespace, folder: Path) -> dict[str, floa
                 answers[who].append(_answer(who, command))
                 progress.advance(task)
     return _compare(answers)
-
-
-def _installed(peer: str) -> Path | None:
-    """The interpreter of a peer, which is left out where it cannot be had."""
-    try:
-        return make_environment(peer)
-    except NotInstalledError as error:
-        Console(stderr=True).print(f"{error}; it is left out", highlight=False, soft_wrap=True)
-        return None
 
 
 def _answer(who: tuple[str, str], command: list[str]) -> Answer:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the training benchmarks train on: logs of TikTok's columns with embedding tables of any size, prepared by our pipeline.
 
 python -m benchmarks.training_data FOLDER ROWS TABLE_ROWS [DIM]
@@ -15,13 +16,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.preprocess import ROOT, run
+from benchmarks.processes import ROOT, run
 from pipelines.synthetic import zipf_ranks
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.config_file import load_config
 
 BATCH_SIZE = 4096
 STRATA_BATCH_SIZE = 128
+# The only feature without an embedding table.
+NUMERIC = "video_duration"
 # Tables of one size at any scale; the others share what is left, items have the rest of it.
 _SMALL_TABLES = {"user_city": 400, "item_city": 470, "channel": 5}
 _SHARES = {"uid": 0.0158, "author_id": 0.0426, "music_id": 0.0191, "did": 0.0160}
@@ -72,7 +75,7 @@ def write_logs(path: Path, rows: int, total: int, seed: int = 0) -> None:
         for task, rate in _RATES.items():
             probability = 1 / (1 + np.exp(-effect) * (1 - rate) / rate)
             columns[task] = (generator.random(count) < probability).astype(np.int64)
-        columns["video_duration"] = generator.integers(5, 60, count)
+        columns[NUMERIC] = generator.integers(5, 60, count)
         columns["row"] = np.arange(first, first + count)
         return pa.table(columns)
 

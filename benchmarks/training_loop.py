@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Our side of `benchmarks.train`: CrossDistil trained for one epoch from a prepared data set, as `crossdistil train` does.
 
 python -m benchmarks.training_loop PREPARED TABLE_ROWS DIM

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rows that our side trains on, as the parquet file and the job that the peers are given.
 
 python -m benchmarks.training_rows PREPARED TABLE_ROWS DIM ROWS FOLDER
@@ -10,13 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.training_data import BATCH_SIZE, table_rows, training_experiment
-from benchmarks.training_peers.job import Job
+from benchmarks.peer_jobs import peer_job
+from benchmarks.training_data import BATCH_SIZE, NUMERIC, table_rows, training_experiment
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.data.records import split_batches
 from tf_crossdistil.schema import PreparedData
-
-NUMERIC = "video_duration"
 
 
 def write_rows(data: PreparedData, experiment: Experiment, rows: int, path: Path) -> None:
@@ -40,20 +39,7 @@ def main() -> None:
     experiment = training_experiment(arguments.table_rows, dim=arguments.dim)
     path = arguments.folder / "rows.parquet"
     write_rows(PreparedData.open(arguments.prepared), experiment, arguments.rows, path)
-    model = experiment.model
-    job = Job(
-        rows=str(path),
-        tables=table_rows(arguments.table_rows),
-        dim=arguments.dim,
-        numeric=[NUMERIC],
-        labels=experiment.task_names,
-        batch_size=experiment.training.batch_size,
-        shared=model.experts.shared,
-        per_task=model.experts.per_task,
-        expert_units=list(model.experts.units),
-        tower_units=list(model.towers),
-        dropout=model.dropout,
-    )
+    job = peer_job(experiment, table_rows(arguments.table_rows), arguments.dim, str(path))
     job.write(arguments.folder / "job.json")
 
 

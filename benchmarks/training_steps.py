@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Single training steps, timed; in a process of its own they wait for their turn.
 
 python -m benchmarks.training_steps PREPARED TABLE_ROWS METHOD

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Processes that take training steps in turn, so that whatever else the machine does slows all of them down alike."""
 
 import sys

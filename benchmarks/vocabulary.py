@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How much memory and time a vocabulary of millions of entries takes, built and used.
 
 python -m benchmarks.vocabulary --entries 5000000 --json vocabulary.json
@@ -12,7 +13,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.preprocess import Cost, prepare_command, run
+from benchmarks.numbers_file import add_json_option, write_numbers
+from benchmarks.preprocess import prepare_command
+from benchmarks.processes import Cost, run
 
 CONFIG = Path(__file__).with_name("vocabulary.yaml")
 
@@ -46,14 +49,13 @@ def main() -> None:
     """Prints the numbers, and writes them as JSON on request."""
     parser = argparse.ArgumentParser(description="Memory and CPU time of a large vocabulary, in one process on one core.")
     parser.add_argument("--entries", type=int, default=5_000_000)
-    parser.add_argument("--json", type=Path, help="file for the result")
+    add_json_option(parser)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         cost, entries = measure(arguments.entries, Path(folder))
     result = {"entries": entries, "peak_gigabytes": cost.peak_bytes / 1e9, "cpu_seconds": cost.cpu_seconds}
     print(f"{entries:,} entries: {result['peak_gigabytes']:.2f} GB, {cost.cpu_seconds:.1f} CPU seconds")
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_numbers(arguments.json, result)
 
 
 if __name__ == "__main__":

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Processes that work when they are asked, so that several can take turns and whatever slows one down slows all of them."""
 
 import json
@@ -8,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from benchmarks.preprocess import ROOT
+from benchmarks.processes import ROOT
 
 
 class Worker:
@@ -42,6 +43,14 @@ class Worker:
         self._errors.seek(0)
         raise RuntimeError(f"{' '.join(self._command)} ended with {self.process.wait()}: {self._errors.read()[-2000:]}")
 
+    def end(self) -> None:
+        """Kills the process."""
+        self.process.kill()
+        assert self.process.stdin is not None
+        # A question that a dead process did not read would be written again when the pipe is closed.
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
+
 
 @contextmanager
 def worker(command: Sequence[str]) -> Iterator[Worker]:
@@ -57,4 +66,4 @@ def worker(command: Sequence[str]) -> Iterator[Worker]:
             try:
                 yield started
             finally:
-                started.process.kill()
+                started.end()

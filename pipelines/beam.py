@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Apache Beam, imported without its remark about cloud clients that nobody asked for."""
 
 import logging

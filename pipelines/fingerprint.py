@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fingerprint64 of FarmHash, the hash behind `tf.strings.to_hash_bucket_fast`, over whole columns of text.
 
 The arithmetic is modulo 2^64, which is what NumPy's uint64 arrays do.

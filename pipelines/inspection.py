@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a prepared data set holds, as tables for a person."""
 
 from collections import Counter
@@ -15,8 +16,8 @@ from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.schema import METADATA_FILE, NEARLY_EMPTY_ROWS, Metadata, PreparedData
 from tf_crossdistil.tags import MISSING
 
-# More label combinations, or boundaries of buckets, than these are not listed one by one.
 _LOG_WIDTH = 200
+# More label combinations, or boundaries of buckets, than these are not listed one by one.
 _MOST_TAGS = 8
 _MOST_BOUNDARIES = 6
 # A title wider than its table would be broken into lines.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Negatives for logs that hold positives only: `python -m pipelines.negatives --help`."""
 
 import sys
@@ -153,7 +154,9 @@ def write_negatives(
     """
     columns = [user, item, *([time] if time else []), *(name.strip() for name in keep.split(",") if name.strip())]
     if twice := duplicates([*columns, label]):
-        raise UsageError(f"the column '{twice[0]}' is named twice among --user, --item, --time, --keep and --label")
+        raise UsageError(
+            f"the column '{twice[0]}' is named twice among --user, --item, --time, --keep and --label; name each once"
+        )
     if output.suffix != ".parquet":
         raise UsageError(f"--output must end in .parquet; received '{output}'")
     console = Console(stderr=True)
@@ -184,7 +187,10 @@ def _parsed(source: str) -> Source:
     try:
         return Source.model_validate(yaml.safe_load(source))
     except yaml.YAMLError as error:
-        raise UsageError(f"--source is not valid YAML: {' '.join(str(error).split())}") from error
+        raise UsageError(
+            f"--source is not valid YAML: {' '.join(str(error).split())}; write it as the section of a configuration, such as "
+            "'{format: csv}'"
+        ) from error
     except ValidationError as error:
         first = error.errors()[0]
         where = "".join(f"{part}: " for part in first["loc"])

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Options of the preprocessing and of Beam, checked before any work starts."""
 
 import argparse
@@ -98,8 +99,8 @@ def beam_options(arguments: Sequence[str], **ours: Any) -> PipelineOptions:
         name = unknown[0].partition("=")[0]
         known = [option for action in parsers[0]._actions for option in action.option_strings]
         nearest = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {nearest[0]}?" if nearest else ""
-        raise UsageError(f"'{name}' is no option of ours or of Beam{hint}")
+        hint = f"did you mean {nearest[0]}?" if nearest else "see --help and Beam's documentation"
+        raise UsageError(f"'{name}' is no option of ours or of Beam; {hint}")
     if len(configs := [*rest, *([parsed.config] if parsed.config else [])]) > 1:
         raise UsageError(f"there must be one CONFIG; received {' and '.join(configs)}; see --help")
     flags = list(arguments)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The Beam graph: a first look over all ranges, merged; then each range encoded, with what the look found at hand."""
 
 import os

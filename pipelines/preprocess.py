@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From raw logs to a prepared data set: `python -m pipelines.preprocess CONFIG --input GLOB --output DIR`."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Synthetic interaction logs with the columns of the ICME 2019 short-video challenge and known true probabilities.
 
 Users and items have latent tastes. Three affinities follow from them, each a user's and an item's own inclination plus

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CrossDistil multi-task ranking on TensorFlow: from raw logs to a served student.
 
 Importing the package loads no TensorFlow; it only settles the two things that TensorFlow reads at its own import.
@@ -5,7 +6,7 @@ Importing the package loads no TensorFlow; it only settles the two things that T
 
 import os
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 # TensorFlow Recommenders works with Keras 2 only, and `tf.keras` looks at this once, when it is first touched.
 os.environ["TF_USE_LEGACY_KERAS"] = "1"

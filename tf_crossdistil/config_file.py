@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reading a configuration file: YAML, overrides, and errors that name the place."""
 
 from pathlib import Path
@@ -21,7 +22,7 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Experim
     except OSError as error:
         raise UsageError(f"cannot read the configuration {path}: {error.strerror}; give the path of a YAML file") from error
     except (yaml.YAMLError, ValueError) as error:
-        raise UsageError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+        raise UsageError(f"{path} is not valid YAML: {' '.join(str(error).split())}; mend it there") from error
     if not isinstance(content, dict):
         raise UsageError(f"{path} must hold keys such as name, tasks and features; received {type(content).__name__}")
     for override in overrides or []:
@@ -89,8 +90,10 @@ def _apply_override(content: dict[str, Any], override: str) -> None:
     for parent in parents:
         section = section.setdefault(parent, {})
         if not isinstance(section, dict):
-            raise UsageError(f"--set {override}: '{parent}' is not a section with keys")
+            raise UsageError(f"--set {override}: '{parent}' is not a section with keys; leave off what follows it")
     try:
         section[last] = yaml.safe_load(value)
     except (yaml.YAMLError, ValueError) as error:
-        raise UsageError(f"--set {override}: the value is not valid YAML") from error
+        raise UsageError(
+            f"--set {override}: the value is not valid YAML; put it in quotes within those of the shell"
+        ) from error

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The whole way on synthetic logs: what `crossdistil demo` runs and shows."""
 
 import json
@@ -111,11 +112,11 @@ def _clear(out: Path) -> None:
 
 
 def _compare_served_answers(run: Any, model: Path, console: Console) -> None:
-    from tf_crossdistil.export.live_model import live_probabilities
+    from tf_crossdistil.export.live_model import live_answers
     from tf_crossdistil.export.warm_up import read_sample
 
     rows = read_sample(run.sample_file)
-    expected = live_probabilities(run, rows)
+    expected = live_answers(run, rows)
     with _local_server(model) as (grpc_port, rest_port):
         for port, rest, name in ((grpc_port, False, "gRPC"), (rest_port, True, "REST")):
             with Client(f"127.0.0.1:{port}", model=model.name, rest=rest) as client:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a configuration names: an entry of a registry, or the user's own as `package.module:Name`."""
 
 import importlib

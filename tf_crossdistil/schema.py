@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a prepared data set is: `metadata.json`, `manifest.json` and how a complete run is found."""
 
 from dataclasses import dataclass
@@ -205,7 +206,7 @@ def read_document(path: Path, kind: type[DocumentType]) -> DocumentType:
     try:
         return kind.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise CrossDistilError(f"cannot read {path}: {error.strerror}") from error
+        raise CrossDistilError(f"cannot read {path}: {error.strerror}; restore it, or make it again") from error
     except ValidationError as error:
         first = error.errors()[0]
         fault = " ".join([*map(str, first["loc"]), first["msg"].lower()])

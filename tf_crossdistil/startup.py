@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TensorFlow and its models loaded without the noise that it makes on the way."""
 
 import importlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hints in errors about names that do not exist."""
 
 import difflib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Label combinations: what a tag such as `10` means, and how combinations are ordered for a task.
 
 A tag is the string of a row's labels of the binary tasks, in their order: with the tasks (finish, like), `10` is finished but
@@ -93,7 +94,7 @@ def class_order(length: int, classes: NDArray[np.int64] | None = None) -> NDArra
 
     The first label in which two classes differ decides; where it is missing in one of them, neither ranks above the other,
     nor where both lack the first label. For two tasks `11` ranks above `10`, `01` and `00` in this order, which is
-    `x++ > x+- > x-+ > x--` (Eq. 1 of the paper).
+    the paper's `x++ > x+- > x-+ > x--`.
 
     Args:
         length: how many tasks make the order.

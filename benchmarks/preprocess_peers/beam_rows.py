@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Beam as its tutorials show it: a dictionary a row, `tf.train.Example`, one sink per split and tag."""
 
 import zlib

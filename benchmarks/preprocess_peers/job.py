@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The job of `benchmarks/preprocess.yaml`, in the words of a script."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The script after an expert looked at it: one message used again for every row, and plain tuples."""
 
 from pathlib import Path

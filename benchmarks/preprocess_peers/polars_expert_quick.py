@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The expert's script with gzip's quickest level, which makes files a fifth larger."""
 
 from functools import partial

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The script that people write: polars, then one `tf.train.Example` a row into gzip files."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What both polars scripts do before they write: splits, vocabularies from the training split, ids."""
 
 from pathlib import Path

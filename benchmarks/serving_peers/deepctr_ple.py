@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """DeepCTR's PLE as a SavedModel, written as its documentation saves models, by `save_model`; it takes ids.
 
 It was never compiled, so that no optimizer makes it larger.

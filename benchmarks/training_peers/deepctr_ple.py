@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """DeepCTR's PLE, compiled with "adam" and fitted on arrays in memory, as its multi-task example does.
 
 Its embeddings are not regularised, as ours are not: the regularisation that DeepCTR has by default would slow it down.

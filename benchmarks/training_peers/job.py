@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a training peer is told and what it answers; imports nothing of ours, since peers have environments of their own."""
 
 import argparse

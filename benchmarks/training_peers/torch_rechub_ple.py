@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """torch-rechub's PLE, read by its DataGenerator and trained by its MTLTrainer as its multi-task example does."""
 
 # Its library is in an environment of its own.

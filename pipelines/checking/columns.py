@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Columns of logs as text and as numbers, whatever type they were stored in.
 
 Canonical text is what a categorical or hashed feature looks up: UTF-8 without ASCII white space at its ends, integers and
@@ -204,7 +205,8 @@ def is_text(kind: Any) -> bool:
 def is_list(kind: Any) -> bool:
     """Whether an Arrow type is a list of values."""
     types = pa.types
-    return any(test(kind) for test in (types.is_list, types.is_large_list, types.is_fixed_size_list))
+    tests = (types.is_list, types.is_large_list, types.is_fixed_size_list, types.is_list_view, types.is_large_list_view)
+    return any(test(kind) for test in tests)
 
 
 def untrimmed(values: Any) -> Any:

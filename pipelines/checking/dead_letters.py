@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Dead letters: the rows that became no record, each with a reason, a sentence and the row as it was."""
 
 import json

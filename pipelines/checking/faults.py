@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What can be wrong with a value, and the checks that every use of a column shares."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reading labels: 0 or 1, one value against the others, a threshold, or a number; and which rows have them."""
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several values a row: list columns, or text divided at a delimiter, with weights."""
 
 from dataclasses import dataclass, replace
@@ -8,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.checking.columns import Columns, Numbers, Texts, decoded, is_empty, is_not_utf8, is_text, untrimmed
+from pipelines.checking.columns import Columns, Numbers, Texts, decoded, is_empty, is_list, is_not_utf8, is_text, untrimmed
 from pipelines.checking.faults import Fault, not_float32, not_numbers, not_utf8, wrong_type
 from tf_crossdistil.config import MultiValueFeature
 
@@ -101,7 +102,7 @@ def _divide(column: Any, delimiter: str) -> tuple[Any, NDArray[np.int64]]:
         lengths = _lengths(parts)
         encoded = pa.ListArray.from_arrays(pa.array(_offsets(lengths), pa.int32()), parts.flatten().dictionary_encode())
         column = encoded.take(stored.indices)
-    if not _is_list(column.type):
+    if not is_list(column.type):
         return column.drop_null(), column.is_valid().to_numpy(zero_copy_only=False).astype(np.int64)
     return column.flatten(), _lengths(column)
 
@@ -112,9 +113,3 @@ def _lengths(lists: Any) -> NDArray[np.int64]:
 
 def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(lengths)])
-
-
-def _is_list(kind: Any) -> bool:
-    types = pa.types
-    tests = (types.is_list, types.is_large_list, types.is_fixed_size_list, types.is_list_view, types.is_large_list_view)
-    return any(test(kind) for test in tests)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which split a row belongs to."""
 
 from abc import ABC, abstractmethod

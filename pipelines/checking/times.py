@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Dates and times: Arrow's types and ISO 8601 text, as seconds and as text."""
 
 from typing import Any

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rows of logs, checked: labels, numbers and splits of the good ones, and what is wrong with the others."""
 
 from collections.abc import Mapping, Sequence

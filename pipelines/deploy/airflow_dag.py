@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Airflow: every day the logs of the day before, with the vocabularies of the full build that is made every Sunday.
 
 Not scheduled where it was written: imported once with Airflow 2.10, and by a test with a stand-in where Airflow is missing.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The job of the Dataflow flex template: a pipeline of one step, whose worker runs `python -m pipelines.preprocess`.
 
 A flex template's launcher must not wait for its job, but the preprocessing publishes when its pipeline has ended. So the whole

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Framed tf.Example records of one width, built column by column.
 
 A block of rows is a matrix of bytes that starts as copies of one template and whose varying columns are filled in; the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Features of checked rows as what records hold."""
 
 from abc import ABC, abstractmethod

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fields of a tf.Example on the wire, as `example.proto` numbers them.
 
 An id is a varint padded to the width of its field's largest id, which every Protocol Buffers parser reads. So a field's

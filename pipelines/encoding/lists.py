@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Framed tf.Example records whose lists differ in length.
 
 A record is joined from a head that its size decides, its fields of one width, and for each list the bytes ahead of so many

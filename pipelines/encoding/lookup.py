@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Looking ids up in a vocabulary."""
 
 from typing import Any

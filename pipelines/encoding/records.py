@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checked rows as records, grouped by split and tag, and counts of what they hold."""
 
 import json

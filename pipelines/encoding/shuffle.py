@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A shuffle of all records of a run, in two passes over files: dealt to shards at random, then permuted within each.
 
 Every record goes to a shard of its own drawing, and a shard, of bounded size, is permuted in memory; read one after another,

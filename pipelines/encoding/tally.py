@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Counts of what encoding met: how many values were missing, and how many had no id of their own."""
 
 from pydantic import BaseModel

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Each range as records and dead letters, with what the survey settled at hand."""
 
 from collections import Counter

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Exceptions of a step as one sentence, before a runner makes pages of them."""
 
 import traceback

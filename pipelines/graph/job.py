@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every worker knows of a run."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A first look over all ranges, merged and settled.
 
 What is found goes through files of the run, not through the runner: millions of values would be copied several times there.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ctrl-C, kept apart from the errors that a runner makes of it."""
 
 import signal

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Beam's runners: which may be named, and how the one of a run is made."""
 
 from typing import Any

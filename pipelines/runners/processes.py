@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Worker processes of the local runner, whose death ends the pipeline: with Beam's own, the launcher waits for ever."""
 
 import contextlib
@@ -103,7 +104,9 @@ class WorkerProcess(GrpcWorkerHandler):
 
 def _how_it_ended(code: int) -> str:
     if code >= 0:
-        return f"ended with exit code {code} before its work was done"
+        return (
+            f"ended with exit code {code} before its work was done; run again with --direct_running_mode=in_memory to see why"
+        )
     name = signal.Signals(-code).name
     return f"was killed by {name}, as happens when memory runs out; use fewer workers or a machine with more memory"
 

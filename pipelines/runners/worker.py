@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A worker process of the local runner: Beam's own, but silent, since all that fails in it is raised in the launcher.
 
 Its argument is the process id of the launcher, with which it ends, however that ends.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Attempts at a run: whose the working directory is, so that workers of one that was given up stay out of the next.
 
 On an object store there is no directory that goes away under them, so that they have to look.

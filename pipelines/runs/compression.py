@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Gzip streams that are the same on every kind of processor.
 
 zlib-ng of 2.2 and later finds matches with the same hash everywhere. Its level 2 costs 0.4 times as much as zlib's level 1 and

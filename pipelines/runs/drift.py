@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Drift of data: what rates and labels of a run differ from those of the run before it, beyond a bound and beyond chance."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Failures as data: a worker that gives up leaves its sentence in the run's directory for the launcher.
 
 Runners hand an exception on as pages of traceback, each in its own way; a file reads the same behind all of them.

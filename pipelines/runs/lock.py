@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One job at a time on one output."""
 
 import fcntl

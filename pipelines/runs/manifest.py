@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Publication of a run: its identity, its directory, and the order in which its files become visible."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The metadata of a run, out of what its steps reported."""
 
 from collections import Counter

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Earlier runs that a new one is held to: the one whose vocabulary it takes over, and the newest one before it."""
 
 from pipelines.runs.drift import drift_warnings, oov_warnings, unseen_split

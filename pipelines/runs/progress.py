@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rows read so far, counted by workers in small files and shown by the launcher."""
 
 import threading

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the steps of the pipeline leave for the launcher: JSON files in the working directory of a run."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files of a run, written whole or not at all, with the same bytes every time.
 
 A file is written in the run's working directory and takes its place when it is whole. The working directory is made once, by

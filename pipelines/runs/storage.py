@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where runs are kept: a directory of this machine, or one on any file system that Beam knows, such as `gs://bucket/data`."""
 
 import errno
@@ -219,7 +220,8 @@ def open_prepared(directory: RunPath) -> PreparedData:
     try:
         return PreparedData.open(cast(Path, directory))
     except OSError as error:
-        raise CrossDistilError(f"cannot read {directory}: {error.strerror or error}") from error
+        reason = error.strerror or error
+        raise CrossDistilError(f"cannot read {directory}: {reason}; run again, or check that it may be read") from error
 
 
 def by_number(paths: Iterable[RunPath]) -> list[RunPath]:

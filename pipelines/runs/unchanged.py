@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Inputs that must stay what they are while a run reads them."""
 
 from collections.abc import Sequence

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reading logs: every format as blocks of columns."""

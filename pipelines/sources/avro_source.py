@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Avro files as blocks of columns."""
 
 import io
@@ -10,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.sources.blocks import Block, FilePlan, InputRange, Reader
-from pipelines.sources.files import open_stored, wrong_format
+from pipelines.sources.files import open_stored, unreadable, wrong_format
 from pipelines.sources.loose import loose_blocks, shown_row
 from tf_crossdistil.errors import CrossDistilError
 
@@ -94,7 +95,9 @@ class AvroReader(Reader):
         except Exception as error:
             raise wrong_format(path, _EXPECTED, error) from error
         if "fields" not in reader.writer_schema:
-            raise CrossDistilError(f"{path} holds values of type {reader.writer_schema}, expected records with columns")
+            raise CrossDistilError(
+                f"{path} holds values of type {reader.writer_schema}, expected records with columns; write each row as a record"
+            )
         self._check_columns(path, _names(reader))
         return reader, stream.tell()
 
@@ -201,7 +204,7 @@ def _open(path: str) -> Iterator[BinaryIO]:
         with open_stored(path) as stream:
             yield stream
     except OSError as error:
-        raise CrossDistilError(f"cannot read {path}: {error.strerror or error}") from error
+        raise unreadable(path, error) from error
 
 
 @contextmanager

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """BigQuery tables as blocks of columns, through the Arrow streams of the Storage Read API.
 
 What is here was run against a local server that speaks the API's protocol, not against the cloud.
@@ -67,7 +68,8 @@ class BigQueryReader(Reader):
             request = {"parent": f"projects/{_billed_project()}", "read_session": session, "max_stream_count": streams}
             answer = _read_client().create_read_session(request)
         if not answer.streams:
-            raise CrossDistilError(f"{path} has no row that meets source.where: {self._source.where or '(no condition)'}")
+            condition = self._source.where or "(no condition)"
+            raise CrossDistilError(f"{path} has no row that meets source.where: {condition}; mend the condition or the table")
         weight = max(answer.estimated_total_bytes_scanned, 1) / len(answer.streams)
         return FilePlan([InputRange(0, path, 0, None, weight, stream.name) for stream in answer.streams], names)
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Blocks of rows and the ranges of input they are read from: what every kind of source gives to the pipeline."""
 
 import difflib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Delimited text, plain or compressed, as blocks of text columns."""
 
 import collections
@@ -153,7 +154,9 @@ class CsvReader(Reader):
         try:
             found = next(filter(None, self._divided(next_lines())), None)
         except csv.Error as error:
-            raise CrossDistilError(f"{path} is no text with delimiter {self._source.delimiter!r}: {error}") from error
+            raise CrossDistilError(
+                f"{path} is no text with delimiter {self._source.delimiter!r}: {error}; set source.delimiter to the file's own"
+            ) from error
         if found is None:
             raise CrossDistilError(f"{path} is empty; expected rows of logs")
         if self._source.columns is not None:
@@ -202,4 +205,6 @@ def _explained(path: str) -> Iterator[None]:
         reason = " ".join(str(error).split())
         if "straddling" in reason:
             raise RowTooLongError(path) from error
-        raise CrossDistilError(f"{path} cannot be read as {_EXPECTED}: {reason}") from error
+        raise CrossDistilError(
+            f"{path} cannot be read as {_EXPECTED}: {reason}; mend the file, or set source.format to what it is"
+        ) from error

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files on any file system that Beam knows: found, opened, decompressed, and recognised by their first bytes."""
 
 import bz2
@@ -16,6 +17,7 @@ from pipelines.beam import BeamIOError, CompressionTypes, FileSystems
 from tf_crossdistil.errors import CrossDistilError
 
 _HEAD_BYTES = 64
+_CHECK = "check the path, and that it may be read"
 _SIGNATURES = {
     b"PAR1": "a Parquet file",
     b"Obj\x01": "an Avro file",
@@ -106,7 +108,7 @@ def _match(pattern: str) -> list[InputInfo]:
     try:
         return [_described(file) for file in FileSystems.match([pattern])[0].metadata_list]
     except (BeamIOError, ValueError) as error:
-        raise CrossDistilError(f"cannot list {pattern}: {_sentence(error)}") from error
+        raise CrossDistilError(f"cannot list {pattern}: {_sentence(error)}; {_CHECK}") from error
 
 
 def _look_up(path: str) -> InputInfo | None:
@@ -115,7 +117,7 @@ def _look_up(path: str) -> InputInfo | None:
         system = FileSystems.get_filesystem(path)
         return _described(system.metadata(path)) if system.exists(path) else None
     except (BeamIOError, ValueError) as error:
-        raise CrossDistilError(f"cannot look up {path}: {_sentence(error)}") from error
+        raise CrossDistilError(f"cannot look up {path}: {_sentence(error)}; {_CHECK}") from error
 
 
 def _described(file: Any) -> InputInfo:
@@ -160,7 +162,7 @@ def open_text(path: str, expected: str) -> Iterator[TextFile]:
         if compression and not getattr(error, "errno", None):
             reason = f"{path} is a damaged or truncated {compression.name} file ({error}); copy it again"
             raise CrossDistilError(reason) from error
-        raise CrossDistilError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+        raise unreadable(path, error) from error
 
 
 def looks_like(path: str) -> str:
@@ -172,11 +174,18 @@ def looks_like(path: str) -> str:
     return _not_text(head) or ("JSON lines" if head.lstrip().startswith(b"{") else "text")
 
 
+def unreadable(path: str, error: Exception) -> CrossDistilError:
+    """The error for a file whose bytes cannot be had."""
+    return CrossDistilError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}; {_CHECK}")
+
+
 def wrong_format(path: str, expected: str, error: Exception) -> CrossDistilError:
     """The error for a file that cannot be opened as what it should be."""
     found = looks_like(path)
     if found == expected:
-        return CrossDistilError(f"{path} is a damaged or truncated file, though it starts as {found}: {_sentence(error)}")
+        return CrossDistilError(
+            f"{path} is a damaged or truncated file, though it starts as {found}: {_sentence(error)}; copy it again"
+        )
     return CrossDistilError(
         f"{path} is not {expected}, it looks like {found}; set source.format to what the file is, or copy it again"
     )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Inputs: which they are, which reader takes them, and how they are divided among workers."""
 
 from collections.abc import Sequence

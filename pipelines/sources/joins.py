@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables whose columns every row of the logs gets, from the table's row that has the same key."""
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """JSON lines, plain or compressed: one object a line, as blocks of columns."""
 
 import codecs

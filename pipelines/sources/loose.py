@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Columns of Python values whose types may differ from row to row, as blocks that Arrow can hold."""
 
 import json

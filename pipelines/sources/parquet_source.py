@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parquet files as blocks of columns."""
 
 from collections.abc import Iterator, Sequence
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from pipelines.sources.blocks import Block, FilePlan, InputRange, Reader
-from pipelines.sources.files import open_stored, wrong_format
+from pipelines.sources.files import open_stored, unreadable, wrong_format
 from tf_crossdistil.errors import CrossDistilError
 
 RANGE_ROWS = 500_000
@@ -63,7 +64,7 @@ class ParquetReader(Reader):
                     yield Block(columns, positions, done=position / total)
         except (pa.ArrowException, OSError) as error:
             reason = " ".join(str(error).split())
-            raise CrossDistilError(f"{part.path} is a damaged or truncated Parquet file: {reason}") from error
+            raise CrossDistilError(f"{part.path} is a damaged or truncated Parquet file: {reason}; copy it again") from error
 
     def _chunks(self, group: Any) -> Iterator[Any]:
         """The column chunks of a row group that are read."""
@@ -123,7 +124,7 @@ def _open(path: str, read_dictionary: Sequence[str] = ()) -> Any:
         )
     except OSError as error:
         if error.errno:
-            raise CrossDistilError(f"cannot read {path}: {error.strerror}") from error
+            raise unreadable(path, error) from error
         raise wrong_format(path, "a Parquet file", error) from error
     except pa.ArrowException as error:
         raise wrong_format(path, "a Parquet file", error) from error

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The reader of every format."""
 
 from collections.abc import Callable, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ranges of text: where they begin and end, and their bytes as clean UTF-8."""
 
 import codecs

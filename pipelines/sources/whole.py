@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All rows of files at once, for tables and logs that fit into memory."""
 
 from collections import Counter

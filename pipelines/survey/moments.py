@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Numeric statistics that come out the same in whatever order blocks are merged.
 
 Sums of blocks are kept apart until `math.fsum`, which rounds once, adds them up.

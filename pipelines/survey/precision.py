@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Labels that records, which hold numbers in single precision, cannot tell apart."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Boundaries between equally filled buckets, the same in whatever order blocks are merged.
 
 Values are counted by the top bits of their float32 pattern: sign, exponent and the first 12 bits of the fraction. So whole

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settling a survey: refusing logs that cannot train, then fixing vocabularies and statistics for the encoders."""
 
 from collections import Counter, defaultdict

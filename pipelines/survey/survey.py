@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a first look over the logs finds, merged in whatever order workers finish: it comes out the same."""
 
 from collections import Counter

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Vocabularies: counting values and choosing those that get an id."""
 
 from typing import Any

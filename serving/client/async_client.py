@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The client library for programs with an event loop."""
 
 import asyncio

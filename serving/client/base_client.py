@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the clients with and without an event loop share."""
 
 from abc import ABC, abstractmethod

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rows to encoded requests of bounded size, and their answers back to one result; pure, for every way of sending."""
 
 import threading

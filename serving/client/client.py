@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The client library: rows of raw features in, probabilities and values by task out, through gRPC or REST."""
 
 import time

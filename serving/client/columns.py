@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rows as users have them, to the columns and tensors that a model takes; imports no TensorFlow."""
 
 import reprlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sockets that keep to one deadline: by themselves their time-outs begin anew with each byte that a slow server sends."""
 
 import socket

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TF Serving's gRPC messages: requests to bytes, and bytes to answers."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sending through gRPC, for programs with and without an event loop."""
 
 from functools import cached_property

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The part of TF Serving's gRPC messages that a client needs, as protobuf classes.
 
 The classes of tensorflow-serving-api import all of TensorFlow: seconds of start-up and hundreds of megabytes in every

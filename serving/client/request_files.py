@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reading files of request rows, block by block."""
 
 import gzip
@@ -48,7 +49,8 @@ def read_tables(path: Path) -> Iterator[Table]:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise CrossDistilError(f"cannot read {path}: {reason}; give the path of a file with request rows") from error
     except (pyarrow.ArrowException, UnicodeDecodeError) as error:
-        raise CrossDistilError(f"{path} is no valid {suffix} file: {' '.join(str(error).split())}") from error
+        reason = " ".join(str(error).split())
+        raise CrossDistilError(f"{path} is no valid {suffix} file: {reason}; give a file that is what its name says") from error
     if not read:
         raise CrossDistilError(f"{path} has no rows; give a file with at least one")
 
@@ -77,7 +79,9 @@ def _parsed(path: Path, lines: Any) -> Iterator[Row]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise CrossDistilError(f"{path}, line {number} is not JSON: {error}") from error
+            raise CrossDistilError(
+                f"{path}, line {number} is not JSON: {error}; write one object of features a line"
+            ) from error
         if not isinstance(row, dict):
             raise CrossDistilError(f"{path}, line {number} must be a JSON object of features; received {line.strip()[:40]}")
         yield row

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TF Serving's REST bodies: requests to JSON, and JSON to answers."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sending through REST, for programs with and without an event loop."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Repeating requests: predictions change nothing, so a request that met a server which was not ready may be sent again."""
 
 import random

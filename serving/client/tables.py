@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rows as users have them, as columns; pandas is neither needed nor imported.
 
 What counts as rows:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How a client talks to a server: whom it asks, and the interfaces of what writes, sends and reads a request."""
 
 import ipaddress
@@ -10,13 +11,13 @@ from typing import Protocol
 import numpy as np
 
 from tf_crossdistil.errors import CrossDistilError, UsageError
+from tf_crossdistil.model_versions import HIGHEST_VERSION
 
 SIGNATURE = "serving_default"
 # Far above any honest answer: an endless one must end in an error, not in the loss of all memory.
 MAX_ANSWER_BYTES = 64 << 20
 TIMEOUT = 10.0
 
-_HIGHEST_VERSION = 2**63 - 1
 _HOST_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _PORT = re.compile("[0-9]{1,5}")
 
@@ -94,8 +95,8 @@ class Endpoint:
             raise UsageError(f"a timeout is a number of seconds above 0; received {self.timeout}")
         if self.version is not None and self.label is not None:
             raise UsageError(f"give a version or a label, not both; received version {self.version} and label '{self.label}'")
-        if self.version is not None and not 1 <= self.version <= _HIGHEST_VERSION:
-            raise UsageError(f"a version is a whole number from 1 to {_HIGHEST_VERSION}; received {self.version}")
+        if self.version is not None and not 1 <= self.version <= HIGHEST_VERSION:
+            raise UsageError(f"a version is a whole number from 1 to {HIGHEST_VERSION}; received {self.version}")
         for what, name in (("model", self.model), ("label", self.label)):
             if name is not None and not is_encodable(name):
                 raise UsageError(f"the {what} must be text that UTF-8 can write; received {name!r}")

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Values of features, to the text and the numbers that a model takes: whole columns at once, or one by one."""
 
 import math

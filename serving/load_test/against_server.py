@@ -1,12 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
 """A load test from a file of rows to its results."""
 
 import asyncio
 from pathlib import Path
 
+from serving.client.file_predictions import fitting_rows
 from serving.client.grpc_codec import GrpcCodec
 from serving.client.grpc_transport import AsyncGrpcTransport
 from serving.client.request_files import Row, read_rows
-from serving.client.requests import fitting_rows
 from serving.client.rest_codec import RestCodec
 from serving.client.rest_transport import AsyncRestTransport
 from serving.client.transports import AsyncTransport, Codec

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The encoded requests of a load test."""
 
 from collections.abc import Mapping, Sequence

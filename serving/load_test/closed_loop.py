@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Closed-loop load: every caller sends its next request when its last one is answered."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What was measured at one level of concurrency."""
 
 from collections import Counter

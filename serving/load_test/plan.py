@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a load test is to do."""
 
 from collections.abc import Sequence

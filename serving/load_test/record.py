@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What requests gave, noted while they go."""
 
 import time

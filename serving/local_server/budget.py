@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The bytes that requests may have together, over both faces of the server."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TF Serving's gRPC API: Predict and GetModelMetadata of PredictionService, GetModelStatus of ModelService."""
 
 from collections.abc import AsyncIterator, Callable

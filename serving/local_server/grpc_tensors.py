@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tensors of TF Serving's requests and responses, to and from arrays."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Both faces of the local server, gRPC and REST, in one event loop in a thread of its own."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Loads a version fully, as TF Serving does: the requests of its warm-up file are run before it takes traffic."""
 
 from collections.abc import Callable

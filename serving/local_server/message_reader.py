@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads the messages of gRPC requests, some at a time: a message's size is known only when all of it is in memory."""
 
 import asyncio

@@ -1,31 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where an exported model's versions lie: `DIR/NAME/<version>/saved_model.pb`."""
 
-import re
 from pathlib import Path
 
 from tf_crossdistil.errors import CrossDistilError
+from tf_crossdistil.model_versions import HIGHEST_VERSION, version_number
 
-# TF Serving's versions are 64-bit integers.
-HIGHEST_VERSION = (1 << 63) - 1
 EXPORT_HINT = "export a model there with `crossdistil export --run RUN --to DIR/NAME`"
 
 
-def version_number(text: str) -> int | None:
-    """The version that a text names: ASCII digits of a number from 1 to HIGHEST_VERSION; None when it names none."""
-    # Python refuses to convert thousands of digits.
-    if re.fullmatch("[0-9]{1,255}", text) is None:
-        return None
-    number = int(text)
-    return number if 1 <= number <= HIGHEST_VERSION else None
-
-
 def version_folders(model_directory: Path) -> list[Path]:
-    """The folders that have a version as name, lowest first.
+    """The folders that have a version from 1 on as name, lowest first.
 
     Raises:
         OSError: the directory cannot be read.
     """
-    folders = [child for child in model_directory.iterdir() if version_number(child.name) and child.is_dir()]
+    folders = [child for child in model_directory.iterdir() if (version_number(child.name) or 0) >= 1 and child.is_dir()]
     return sorted(folders, key=lambda folder: int(folder.name))
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The model that a local server serves: finds versions by name and number and describes them as TF Serving does."""
 
 from collections import Counter

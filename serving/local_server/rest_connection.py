@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The HTTP connections of the REST face: uvicorn's, with a limit on the time that a request's head may take."""
 
 import asyncio

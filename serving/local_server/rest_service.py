@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TF Serving's REST API: predict, status and metadata of a model."""
 
 import asyncio
@@ -19,11 +20,11 @@ from starlette.types import Receive, Scope, Send
 from tensorflow_serving.apis import get_model_metadata_pb2
 
 from serving.local_server.budget import Budget, Hold
-from serving.local_server.model_directory import HIGHEST_VERSION
 from serving.local_server.model_store import ModelStore
 from serving.local_server.rest_tensors import decode_inputs, encode_outputs, parse_body
 from serving.local_server.signature import RequestError, invalid, no_label
 from serving.local_server.workers import Workers
+from tf_crossdistil.model_versions import HIGHEST_VERSION
 
 # As TF Serving maps them; every other one is 500.
 HTTP_CODES = {

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The bodies of TF Serving's REST predict requests: JSON in row or column format to arrays, and arrays back."""
 
 import base64

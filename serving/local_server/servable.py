@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One version of an exported model, run as TF Serving runs it: TensorFlow's version-1 loader and a session."""
 
 from collections.abc import Collection, Mapping

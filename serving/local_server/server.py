@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A small server with TF Serving's API, for development and tests on machines without Docker.
 
 Production runs TF Serving itself: see serving/README.md.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A signature of a served model: what its inputs must be, and the error of a request that breaks it."""
 
 from collections.abc import Collection, Mapping, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a server process does around its work: ports and signals."""
 
 import os

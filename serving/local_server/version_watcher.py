@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Picks up new versions of a model from its folder and drops old ones, as TF Serving does with `latest: 1`."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The threads that answer requests, so that memory and the number of threads are bounded however many requests wait."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is found out about a user's backbone before a run is started with it."""
 
 import re

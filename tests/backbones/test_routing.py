@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MSSM and SNR: what closed gates do, what closes them, and where their penalty counts."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 import json
 import subprocess
 import sys
@@ -8,9 +9,11 @@ import pytest
 import tensorflow as tf
 
 from benchmarks import preprocess, vocabulary
-from benchmarks.preprocess_peers.job import HASHED
+from benchmarks.preprocess_peers.job import BOUNDS, CATEGORICAL, HASHED, KEY, LABELS, NUMERIC, SPLITS
+from benchmarks.processes import ROOT, run
 from pipelines.preprocess import prepare
 from pipelines.synthetic import write_logs
+from tf_crossdistil import config
 from tf_crossdistil.config_file import load_config
 
 ROWS = 2000
@@ -42,7 +45,7 @@ def records(directory):
 
 
 def peer(name, logs, output):
-    preprocess.run(preprocess.peer_command(name, logs, output), {0})
+    run(preprocess.peer_command(name, logs, output), {0})
     return records(output)
 
 
@@ -67,9 +70,23 @@ def test_beam_by_rows_writes_as_many_of_every_tag(logs, ours, tmp_path):
 
 def test_the_benchmarks_configuration_is_its_peers_job():
     experiment = load_config(preprocess.CONFIG)
-    hashed = {feature.name: feature.buckets for feature in experiment.features if feature.kind == "hashed"}
-    assert hashed == HASHED
-    assert len(experiment.features) == 9
+    features = experiment.features
+    assert {f.name: f.min_count for f in features if isinstance(f, config.CategoricalFeature)} == CATEGORICAL
+    assert {f.name: f.buckets for f in features if isinstance(f, config.HashedFeature)} == HASHED
+    assert tuple(f.name for f in features if isinstance(f, config.NumericFeature)) == NUMERIC
+    assert len(features) == len(CATEGORICAL) + len(HASHED) + len(NUMERIC)
+    assert tuple(experiment.task_names) == LABELS
+    assert isinstance(experiment.split, config.HashSplit)
+    assert tuple(experiment.split.key) == KEY
+    assert (experiment.split.fractions[0], 1 - experiment.split.fractions[2]) == pytest.approx(BOUNDS)
+    assert config.SPLITS == SPLITS
+
+
+def test_peers_whose_library_is_absent_are_left_out(monkeypatch, capsys):
+    assert set(preprocess.installed_peers()) <= set(preprocess.PEERS)
+    monkeypatch.setattr(preprocess, "find_spec", lambda name: None)
+    assert preprocess.installed_peers() == ["beam_rows"]
+    assert "polars is not installed, so polars, polars_expert, polars_expert_quick are left out; pip" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -85,19 +102,20 @@ def test_the_benchmark_writes_the_numbers_that_it_is_asked_for(tmp_path, monkeyp
 
 def test_a_failed_command_says_its_last_words():
     with pytest.raises(RuntimeError, match="out of luck"):
-        preprocess.run([sys.executable, "-c", "raise SystemExit('out of luck')"], {0})
+        run([sys.executable, "-c", "raise SystemExit('out of luck')"], {0})
 
 
 def test_the_peak_is_that_of_the_command():
     # From a small process, as the benchmark is one: what the parent holds counts until the command takes its place.
     command = [sys.executable, "-c", "print(len(bytearray(300_000_000)))"]
-    measured = f"from benchmarks.preprocess import run; cost = run({command!r}, {{0}}); print(cost.peak_bytes, cost.output)"
-    result = subprocess.run([sys.executable, "-c", measured], capture_output=True, text=True, check=True, cwd=preprocess.ROOT)
+    measured = f"from benchmarks.processes import run; cost = run({command!r}, {{0}}); print(cost.peak_bytes, cost.output)"
+    result = subprocess.run([sys.executable, "-c", measured], capture_output=True, text=True, check=True, cwd=ROOT)
     peak, output = result.stdout.split()
     assert 0.3e9 < int(peak) < 0.4e9
     assert output == "300000000"
 
 
+@pytest.mark.slow
 def test_the_vocabulary_has_every_entry(tmp_path):
     _, entries = vocabulary.measure(3000, tmp_path)
     assert entries == 3000

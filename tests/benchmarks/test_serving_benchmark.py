@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 import json
 import sys
 
@@ -7,8 +8,9 @@ import tensorflow as tf
 
 from benchmarks import serving
 from benchmarks.environments import environment_python
+from benchmarks.peer_jobs import peer_job
 from benchmarks.serving_data import (
-    peer_job,
+    DIM,
     requests,
     serving_experiment,
     serving_metadata,
@@ -46,7 +48,7 @@ def test_requests_with_ids_are_those_with_texts_looked_up(tmp_path):
 def test_the_peer_gets_tables_for_every_id():
     experiment = serving_experiment(ENTRIES)
     metadata = serving_metadata(experiment, ENTRIES)
-    job = peer_job(experiment, metadata)
+    job = peer_job(experiment, {name: vocabulary.ids for name, vocabulary in metadata.vocabularies.items()}, DIM)
     features = [feature for feature in experiment.features if feature.name in job.tables]
     assert {*job.tables, *job.numeric} == {feature.name for feature in experiment.features}
     assert job.tables == {
@@ -133,6 +135,8 @@ def test_a_worker_that_ends_says_its_last_words():
     command = [sys.executable, "-c", "print('answer [1]', flush=True); input(); raise SystemExit('no such model')"]
     with worker(command) as started:
         assert started.ask("load") == [1]
+        # It has read that question, and reads no other.
+        started.process.wait()
         with pytest.raises(RuntimeError, match="no such model"):
             started.ask("load")
 

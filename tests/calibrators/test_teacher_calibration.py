@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Calibrated teachers on rows whose true probabilities are known: a training with the calibrators that users can name."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Raw rows as the inputs of each signature, and exported versions as functions and by their variables."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs a SavedModel through TensorFlow's C API, the loader and the session of TF Serving, without TensorFlow's Python.
 
 Reads a job as JSON, and prints the answers so:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A small model with a regression task between two binary ones."""
 
 import numpy as np

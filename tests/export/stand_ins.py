@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Exports in no time: what TensorFlow writes and checks is taken from a version that was really exported."""
 
 import shutil

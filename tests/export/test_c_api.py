@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The SavedModel in TensorFlow's C API, which knows no Python: what TF Serving loads it with."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A version that answers otherwise than the live model is found, and said where."""
 
 from contextlib import nullcontext
@@ -10,7 +11,7 @@ from tests.models.small_model import small_rows, small_run
 from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.export import check
 from tf_crossdistil.export.check import check_answers
-from tf_crossdistil.export.live_model import live_probabilities
+from tf_crossdistil.export.live_model import live_answers
 from tf_crossdistil.export.score import Score
 from tf_crossdistil.export.served_model import ServedModel
 from tf_crossdistil.export.version_one import VersionOneModel
@@ -35,7 +36,7 @@ class Written:
         ServedModel(self.model, self.run.vocabularies, SCORE).save(self.directory)
 
     def live(self, rows):
-        return live_probabilities(self.run, rows, self.model)
+        return live_answers(self.run, rows, self.model)
 
     def check(self, live=None):
         return self.check_with(SCORE, live)

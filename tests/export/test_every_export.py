@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Of every backbone, method and kind of mutual towers, what is exported is what the students read, and answers as the live
 model does.
 """
@@ -13,7 +14,7 @@ from tests.export.asking import example_inputs, fingerprint, operations_of, raw_
 from tests.export.mixed_model import FINISH, LABEL, LIKE, TASKS, mixed_model
 from tests.models.small_model import OWN_BACKBONE, small_run
 from tf_crossdistil.backbones.registry import BACKBONES
-from tf_crossdistil.export.live_model import live_probabilities
+from tf_crossdistil.export.live_model import live_answers
 from tf_crossdistil.export.served_model import ServedModel
 from tf_crossdistil.export.version_one import VersionOneModel
 from tf_crossdistil.models.methods import METHODS
@@ -89,7 +90,7 @@ def test_exported_students_are_the_live_ones_and_nothing_else(backbone, method, 
     model, experiment = make_model(backbone, method, mutual)
     run = small_run(tmp_path, model, experiment)
     rows = random_rows(100)
-    live = live_probabilities(run, rows, model)
+    live = live_answers(run, rows, model)
     ServedModel(model, run.vocabularies).save(tmp_path / "1")
     with VersionOneModel(tmp_path / "1") as served:
         for signature, inputs in (("serving_default", raw_inputs), ("predict_examples", example_inputs)):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The model card says what the run, the data and the written model say themselves."""
 
 import csv
@@ -22,7 +23,6 @@ from tf_crossdistil.data.records import split_batches
 from tf_crossdistil.errors import UsageError
 from tf_crossdistil.evaluation.evaluate import evaluate
 from tf_crossdistil.evaluation.record import evaluation_file, keep_evaluation, read_evaluations
-from tf_crossdistil.export.limitations import find_limitations
 from tf_crossdistil.export.model_card import JSON_FILE, ModelCard
 from tf_crossdistil.export.model_card_page import PAGE_FILE, page
 from tf_crossdistil.export.publish import export
@@ -252,43 +252,6 @@ def test_metrics_of_the_training_s_data_go_before_those_of_other_data(trained, m
     card = json.loads((others.directory / JSON_FILE).read_text())
     assert card["test"]["data_run"] == "later"
     assert f"The test metrics are of data run later, and the run was trained on {own.data_run}." in card["limitations"]
-
-
-def test_a_task_that_is_worse_than_its_rate_is_told(shared_experiment, trained, measured):
-    (evaluation,) = read_evaluations(trained, "test")
-    entropies = {"finish": 0.97, "like": 1.0123}
-    tasks = {task: metrics | {"normalized_entropy": entropies[task]} for task, metrics in evaluation.summary["tasks"].items()}
-    worse = evaluation.model_copy(update={"summary": evaluation.summary | {"tasks": tasks}})
-    told = [text for text in find_limitations(shared_experiment, trained.metadata, worse) if "entropy" in text]
-    (sentence,) = told
-    assert sentence.startswith("The normalised entropy of like is 1.0123: its probabilities are worse than ")
-
-
-def test_weak_places_are_told(shared_experiment, trained, measured):
-    rates = trained.metadata.rates["test"]
-    assert rates.oov["user"] > 0.05 > rates.oov["tags"]
-    plain = find_limitations(shared_experiment, trained.metadata, None)
-    share = f"{100 * rates.oov['user']:.1f} % of the values of user in the test split are out of its vocabulary and share 5 oov"
-    assert any(sentence.startswith(share) for sentence in plain)
-    user, *others = shared_experiment.features
-    one = shared_experiment.model_copy(update={"features": [user.model_copy(update={"oov_buckets": 1}), *others]})
-    assert any("and share 1 oov embedding." in sentence for sentence in find_limitations(one, trained.metadata, None))
-    assert not any("values of tags in the test" in sentence for sentence in plain)
-    assert f"{trained.metadata.truncated['tags']:,} rows have more values of tags than the 4 that the model reads." in plain
-    metadata = trained.metadata.model_copy(
-        update={
-            "warnings": ["thin"],
-            "dead_letters": {"bad": 1000, "worse": 234},
-            "rows_in": 5234,
-            "vocabulary_from": "0123",
-            "counts": {"train": trained.metadata.counts["train"]},
-        }
-    )
-    told = find_limitations(shared_experiment, metadata, None)
-    assert "Preparing the data warned: thin." in told
-    assert "1,234 of 5,234 rows of the logs could not be read and were left out." in told
-    assert any("those of data run 0123" in sentence for sentence in told)
-    assert any("in the train split" in sentence for sentence in told)
 
 
 def test_what_makes_a_row_positive_is_said(exported, trained, shared_experiment, tmp_path, monkeypatch):

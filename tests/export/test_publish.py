@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How versions are numbered, refused, pruned and seen by a server that polls their folder."""
 
 import json
@@ -19,7 +20,7 @@ from tests.export.stand_ins import DIFFERENCE, is_whole, names, without_tensorfl
 from tests.models.small_model import small_model, small_run
 from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.export import publish
-from tf_crossdistil.export.live_model import live_probabilities
+from tf_crossdistil.export.live_model import live_answers
 from tf_crossdistil.export.publish import export
 from tf_crossdistil.export.served_model import ServedModel
 from tf_crossdistil.models.run import Run
@@ -239,7 +240,7 @@ def test_other_vocabularies_than_the_run_was_trained_with_are_refused(damaged, p
     with pytest.raises(CrossDistilError, match=rf"{file} is not the vocabulary that its run was trained with, .*; {mending}"):
         export(damaged, tmp_path / "shared")
     with pytest.raises(CrossDistilError, match=f"{file} is not the vocabulary"):
-        live_probabilities(damaged, [{}])
+        live_answers(damaged, [{}])
     file.unlink()
     with pytest.raises(CrossDistilError, match=f"cannot read {file}: No such file or directory; {mending}"):
         export(damaged, tmp_path / "shared")

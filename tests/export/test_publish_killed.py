@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Exports that are killed or stopped at any moment: no half version, and nothing that stays behind for long."""
 
 import multiprocessing

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the model card says of a regression task and of mutual towers."""
 
 from typing import Any

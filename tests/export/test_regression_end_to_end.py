@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From logs to a served model with a regression task: each row is answered as its evaluation had it."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A regression task beside binary ones, from the export to what clients get of it."""
 
 import json
@@ -12,7 +13,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, prediction_service_pb2_grpc
 
 from serving.client import Client
-from serving.client.requests import predict_file
+from serving.client.file_predictions import predict_file
 from serving.local_server.loading import load
 from serving.local_server.model_store import ModelStore
 from tests.export.asking import example_inputs, raw_inputs
@@ -23,7 +24,7 @@ from tests.serving.served_rows import faces
 from tf_crossdistil.data.feature_lookup import FeatureLookup
 from tf_crossdistil.data.raw_features import raw_columns
 from tf_crossdistil.errors import UsageError
-from tf_crossdistil.export.live_model import live_probabilities
+from tf_crossdistil.export.live_model import live_answers
 from tf_crossdistil.export.publish import export
 from tf_crossdistil.export.score import Score
 from tf_crossdistil.export.version_one import VersionOneModel
@@ -82,7 +83,7 @@ def addresses(mixed):
 
 
 def test_the_live_model_answers_values_in_the_label_s_units(mixed):
-    live = live_probabilities(mixed.run, small_rows())
+    live = live_answers(mixed.run, small_rows())
     assert list(live) == ["finish", "seconds", "like"]
     assert max(abs(live["seconds"])) > 1000
     mixed.assert_right(live | {"score": live["finish"] + live["seconds"] / LABEL.deviation})

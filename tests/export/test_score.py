@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One number out of several answers."""
 
 import dataclasses

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is served: only the students, as raw features see them, with the same ids as training had."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The signatures as TF Serving's classifier, regressor and predictor look at them."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The warm-up file, replayed as TF Serving replays it."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CTFM against an independent forward pass, and what it refuses."""
 
 import numpy as np

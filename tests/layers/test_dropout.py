@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Dropout: how much it drops, that masks are new at each call, and that a checkpoint goes on with them."""
 
 import numpy as np

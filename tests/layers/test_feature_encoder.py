@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Features as inputs of the network: pooled lists, shared tables, buckets."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """GKD against an independent forward pass."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hard-concrete gates: what they draw, what they expect of it, and that checkpoints go on with the draws."""
 
 import numpy as np

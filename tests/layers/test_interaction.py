@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Feature interactions against NumPy, and what becomes of their variables in training, checkpoints and export."""
 
 from itertools import combinations

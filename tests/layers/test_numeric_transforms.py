@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Numeric transforms, the package's and the user's own."""
 
 import numpy as np

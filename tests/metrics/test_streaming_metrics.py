@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Streaming metrics against the exact ones, and as Keras and distribution strategies use them."""
 
 import subprocess
@@ -54,7 +55,7 @@ def batches(*arrays, size):
         pytest.param(-0.5, 1, -1, id="usual"),
         pytest.param(-7, 1.5, -7, id="rare label"),
         pytest.param(-3, 0.02, -1, id="narrow", marks=pytest.mark.slow),
-        pytest.param(0, 0.01, 0, id="narrow at zero"),
+        pytest.param(0, 0.01, 0, id="narrow at zero", marks=pytest.mark.slow),
         pytest.param(2, 5, 2, id="wide", marks=pytest.mark.slow),
     ],
 )
@@ -95,7 +96,7 @@ def test_grouped_auc_of_a_million_rows_is_within_a_thousandth_of_exact():
     assert float(metric.result()) == pytest.approx(exact.grouped_auc(labels, logits, groups, weights), abs=1e-3)
 
 
-@pytest.mark.parametrize("groups", [100, 101, 128])
+@pytest.mark.parametrize("groups", [pytest.param(100, marks=pytest.mark.slow), 101, pytest.param(128, marks=pytest.mark.slow)])
 def test_grouped_auc_measures_as_many_groups_as_slots(groups):
     """Group g alone has AUC 1 or 0; which of them count shows which are measured."""
     measured, metric = [], GroupedAUC(groups, slots=10, bins=8)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 import json
 from dataclasses import replace
 
@@ -133,6 +134,8 @@ def test_undefined_metrics_are_none_and_left_out_of_the_mean(experiment, predict
     labels[:, 1] = 0
     summary = summarize(experiment, replace(predictions, labels=labels), "test")
     assert summary["tasks"]["like"]["auc"] is None
+    # An order among rows of one label alone, here by the auxiliary task, says nothing of the task.
+    assert summary["tasks"]["like"]["multi_auc"] is None
     assert summary["tasks"]["like"]["log_loss"] > 0
     assert mean_metric(summary, "auc") == summary["tasks"]["finish"]["auc"]
 

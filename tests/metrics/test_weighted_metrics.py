@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Metrics under row weights, missing labels and orders that leave classes unranked."""
 
 from itertools import product
@@ -57,6 +58,14 @@ def test_multi_auc_equals_a_double_loop(rows, above):
     classes = classes % len(above)
     expected = brute_force_multi_auc(classes.tolist(), scores.tolist(), weights.tolist(), above)
     assert multi_auc(classes, scores, above, weights) == pytest.approx(expected, abs=1e-12, nan_ok=True)
+
+
+def test_a_row_whose_class_has_no_order_may_have_a_score_that_is_no_number():
+    classes, scores = np.array([1, 0, 2]), np.array([0.7, 0.2, np.nan])
+    above = np.zeros((3, 3), bool)
+    above[1, 0] = True
+    assert multi_auc(classes, scores, above) == 1.0
+    assert np.isnan(multi_auc(np.array([1, 0, 1]), scores, above))
 
 
 @pytest.mark.parametrize("weighted", [False, True])

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small configurations and logs that several tests prepare."""
 
 from collections.abc import Callable

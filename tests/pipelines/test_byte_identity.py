@@ -1,6 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
 """The same logs give the same files, byte by byte, whatever runs the pipeline."""
 
-import hashlib
 import json
 import subprocess
 import sys
@@ -13,6 +13,7 @@ import yaml
 from pipelines.preprocess import prepare
 from tests.pipelines.runners.portable_services import portable_services
 from tests.pipelines.varied_logs import SECTIONS, write_logs
+from tests.pipelines.written_files import digests
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.schema import PreparedData
 
@@ -24,12 +25,6 @@ REPEATED = "--direct_runner_bundle_repeat=1"
 slow = pytest.mark.slow
 
 Digests = dict[str, str]
-
-
-def digests(output: Path) -> Digests:
-    """The sha256 of every file below, by path."""
-    files = sorted(path for path in output.rglob("*") if path.is_file())
-    return {str(path.relative_to(output)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 @pytest.fixture(scope="module")

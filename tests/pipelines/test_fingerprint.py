@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The hash equals TensorFlow's, which the exported graph uses."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a person is shown about a prepared data set."""
 
 import io
@@ -44,14 +45,10 @@ def test_a_published_run_is_held_to_the_bound_of_today(data: PreparedData, exper
     assert prepare(config, logs, data.directory.parent, max_bad_fraction=0.1, quiet=True) == data
 
 
-def test_columns_without_a_value_are_told(experiment: Callable[..., Experiment], tmp_path: Path) -> None:
-    (tmp_path / "logs.csv").write_text("user,age,finish,like\n" + "u,,1,0\nv,,0,1\n" * 50)
-    config = experiment(
-        features=[{"name": "user", "kind": "categorical"}, {"name": "age", "kind": "numeric"}],
-        split={"by": "hash", "key": ["user"], "fractions": [1, 0, 0]},
-    )
-    found = warnings(prepare(config, [f"{tmp_path}/logs.csv"], tmp_path / "prepared", quiet=True).metadata)
-    assert "'age' has no value in the training split" in found and not any("'user'" in warning for warning in found)
+def test_columns_without_a_value_are_told(data: PreparedData) -> None:
+    training = data.metadata.rates["train"].model_copy(update={"missing": {"age": 1.0, "city": 0.99, "user": 0.0}})
+    found = warnings(data.metadata.model_copy(update={"rates": {"train": training}}))
+    assert [warning for warning in found if "no value" in warning] == ["'age' has no value in the training split"]
 
 
 def test_logs_show_tables_whole(monkeypatch: pytest.MonkeyPatch) -> None:

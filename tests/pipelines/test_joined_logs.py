@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Logs that are joined with a table, through a whole run."""
 
 from collections.abc import Callable

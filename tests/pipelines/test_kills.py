@@ -1,6 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs that are killed without warning: readers notice nothing, and the next run makes what the killed one should have made."""
 
-import hashlib
 import os
 import random
 import shutil
@@ -17,6 +17,7 @@ import yaml
 
 from pipelines.preprocess import prepare
 from tests.pipelines.varied_logs import SECTIONS, write_logs
+from tests.pipelines.written_files import digests
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.schema import PreparedData
 
@@ -63,11 +64,6 @@ class Case:
 
     def arguments(self, output: Path, *options: str) -> list[str]:
         return [str(self.config), "--input", self.logs, "--output", str(output), *options]
-
-
-def digests(output: Path) -> dict[str, str]:
-    files = sorted(path for path in output.rglob("*") if path.is_file())
-    return {str(path.relative_to(output)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 @pytest.fixture(scope="module")

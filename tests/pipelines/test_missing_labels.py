@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Logs with missing labels, conditions and weights through whole runs, against their reading row by row."""
 
 import csv

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Drawn negatives: exact exclusion, uniform draws, and files that do not depend on the order of the logs."""
 
 import gzip

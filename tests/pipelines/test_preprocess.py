@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The whole preprocessing, against a row-by-row reading of the same logs with TensorFlow's own functions."""
 
 import csv
@@ -5,8 +6,6 @@ import gzip
 import hashlib
 import json
 import random
-import subprocess
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ import tensorflow as tf
 from pipelines.preprocess import prepare
 from pipelines.sources import csv_source
 from pipelines.sources.csv_source import BLOCK_BYTES, RANGE_BYTES
+from tests.pipelines.written_files import contents
 from tf_crossdistil.config import SPLITS, Experiment
 from tf_crossdistil.schema import PreparedData, record_fields
 
@@ -218,10 +218,6 @@ def test_open_finds_the_run(data: PreparedData) -> None:
     assert PreparedData.open(data.directory.parent) == data
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -288,13 +284,3 @@ def test_features_have_names_of_their_own(experiment: Callable[..., Experiment],
         for row in range(len(rows))
         if rows[row][2:] == (1, False)
     ]
-
-
-def test_importing_the_pipelines_loads_no_tensorflow() -> None:
-    code = (
-        "import importlib, pkgutil, sys, pipelines\n"
-        "for module in pkgutil.iter_modules(pipelines.__path__): importlib.import_module('pipelines.' + module.name)\n"
-        "sys.exit('tensorflow' in sys.modules)"
-    )
-    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (finished.returncode, finished.stderr) == (0, "")

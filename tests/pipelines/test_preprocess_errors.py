@@ -1,34 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
 """Wrong use and bad input: one sentence, an exit code, and nothing that a reader would open."""
 
 import gzip
-import os
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from apache_beam.options.pipeline_options import SetupOptions
 
-from pipelines.beam import FnApiRunner, PipelineOptions
-from pipelines.options import DEFAULT_MAX_BAD_FRACTION, PreprocessOptions, beam_options
-from pipelines.pipeline import run_pipeline
-from pipelines.preprocess import main, prepare, run_job
-from pipelines.runners.local import make_runner
-from pipelines.runs.unchanged import check_unchanged
-from pipelines.sources.blocks import InputRange
-from pipelines.sources.csv_source import CsvReader
-from pipelines.sources.inputs import InputInfo
-from tf_crossdistil.config import Experiment
-from tf_crossdistil.errors import CrossDistilError, UsageError
-from tf_crossdistil.schema import PreparedData
-
-GOOD = "user,finish,like\n" + "".join(f"u{row % 40},{row % 2},{row % 3 == 0:d}\n" for row in range(200))
-
+from pipelines.preprocess import main
+from tests.pipelines.good_logs import GOOD
 
 ONE_TASK = {"tasks": [{"name": "finish", "column": "finish"}]}
 
@@ -128,7 +113,7 @@ def test_one_sentence_and_nothing_published(
     assert (output / "LATEST").read_text() == "earlier\n"
 
 
-@pytest.mark.parametrize("mode", ["in_memory", "multi_threading"])
+@pytest.mark.parametrize("mode", ["in_memory", pytest.param("multi_threading", marks=pytest.mark.slow)])
 def test_a_terminal_shows_one_sentence_of_a_worker(
     tmp_path: Path, write_config: Callable[[dict | None], Path], mode: str
 ) -> None:
@@ -146,11 +131,6 @@ def test_no_file_matches(
 ) -> None:
     assert main([str(write_config(None)), "--input", f"{tmp_path}/none*.csv", "--output", str(tmp_path)]) == 1
     assert "no file matches --input" in capsys.readouterr().err
-
-
-def test_missing_arguments(write_config: Callable[[dict | None], Path], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(write_config(None)), "--output", "x"]) == 2
-    assert capsys.readouterr().err == "error: --input is missing; see --help\n"
 
 
 def test_unwritable_output(
@@ -185,16 +165,6 @@ def test_lost_rows_are_an_error(
     assert not list((tmp_path / "output").glob("run=*"))
 
 
-def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as left:
-        main(["--help"])
-    assert left.value.code == 0
-    printed = capsys.readouterr().out
-    assert "Example:" in printed
-    for option in ("--vocabulary-from", "--global-shuffle", "--max-bad-fraction", "--force", "--drift-bound"):
-        assert option in printed
-
-
 @pytest.mark.parametrize(
     "fails, says",
     [
@@ -217,123 +187,3 @@ def test_a_step_that_fails_is_one_sentence(
     assert error.startswith(f"error: {says}") and "invalid literal for int() with base 10: 'x'" in error
     assert error.count("\n") == 1
     assert not list((tmp_path / "output").iterdir())
-
-
-@pytest.mark.parametrize("name", ["DirectRunner", "directrunner", "direct", "SwitchingDirectRunner", "fnapirunner"])
-def test_the_local_runner_by_any_name_downloads_nothing(tmp_path: Path, name: str) -> None:
-    options = beam_options([f"--runner={name}", "--direct_running_mode=multi_processing"])
-    runner = make_runner(options, tmp_path)
-    assert type(runner) is FnApiRunner
-    assert "pipelines.runners.worker" in runner._default_environment.command_string
-
-
-def test_options_of_a_scheduler() -> None:
-    """Whoever makes Beam's options out of flags finds ours among them."""
-    flags = [
-        "--config=x.yaml",
-        "--input=a",
-        "--input=b",
-        "--output=gs://b/d",
-        "--force",
-        "--global-shuffle",
-        "--drift-bound=0.5",
-    ]
-    options = PipelineOptions([*flags, "--vocabulary-from=v", "--setup_file=./setup.py"])
-    ours = options.view_as(PreprocessOptions)
-    assert (ours.config, ours.input, ours.output) == ("x.yaml", ["a", "b"], "gs://b/d")
-    assert (ours.force, ours.global_shuffle, ours.drift_bound, ours.vocabulary_from) == (True, True, 0.5, "v")
-    assert ours.max_bad_fraction == DEFAULT_MAX_BAD_FRACTION
-    assert options.view_as(SetupOptions).setup_file == "./setup.py"
-
-
-def test_a_job_out_of_a_schedulers_options(tmp_path: Path, experiment: Callable[..., Experiment]) -> None:
-    (tmp_path / "logs.csv").write_text(GOOD)
-    flags = [f"--input={tmp_path}/logs.csv", f"--output={tmp_path}/output", "--setup_file=./setup.py"]
-    data = run_job(experiment(), PipelineOptions(flags), quiet=True)
-    assert PreparedData.open(tmp_path / "output") == data
-    with pytest.raises(UsageError, match="DaskRunner"):
-        run_job(experiment(), PipelineOptions([*flags, "--runner=DaskRunner"]), quiet=True)
-
-
-@pytest.mark.parametrize("place", range(4))
-def test_the_configuration_stands_anywhere(
-    tmp_path: Path, write_config: Callable[[dict | None], Path], place: int, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "logs.csv").write_text(GOOD)
-    arguments = [
-        ["--output", f"{tmp_path}/output"],
-        ["--runner", "FnApiRunner"],
-        ["--input", f"{tmp_path}/logs.csv", "--force"],
-    ]
-    arguments.insert(place, [str(write_config(None))])
-    assert main([argument for group in arguments for argument in group]) == 0
-    assert "200 of 200 rows" in capsys.readouterr().err
-
-
-def test_the_configuration_by_name(tmp_path: Path, write_config: Callable[[dict | None], Path]) -> None:
-    (tmp_path / "logs.csv").write_text(GOOD)
-    config = write_config(None)
-    assert main([f"--config={config}", f"--input={tmp_path}/logs.csv", f"--output={tmp_path}/output"]) == 0
-
-
-def test_no_configuration(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--input", "x", "--output", "y"]) == 2
-    assert capsys.readouterr().err == "error: CONFIG is missing; see --help\n"
-
-
-def _rewrite(logs: Path) -> None:
-    logs.write_text(GOOD.replace("u1,", "u2,"))
-
-
-@pytest.mark.parametrize(
-    "change, says",
-    [
-        (_rewrite, "changed from 1,567 bytes of .* to 1,567 bytes"),
-        (lambda logs: os.utime(logs, (1e9, 1e9)), "to 1,567 bytes of 2001-09-09 01:46:40"),
-        (Path.unlink, "was removed while it was read"),
-    ],
-    ids=["as many rows", "the time alone", "removed"],
-)
-def test_logs_that_change_while_they_are_read_are_not_published(
-    experiment: Callable[..., Experiment],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    change: Callable[[Path], object],
-    says: str,
-) -> None:
-    logs, other = tmp_path / "logs-1.csv", tmp_path / "logs-2.csv"
-    logs.write_text(GOOD)
-    other.write_text(GOOD)
-
-    def run_and_change(*arguments: Any) -> None:
-        run_pipeline(*arguments)
-        change(logs)
-
-    monkeypatch.setattr("pipelines.preprocess.run_pipeline", run_and_change)
-    with pytest.raises(CrossDistilError, match=f"logs-1.csv .*{says}"):
-        prepare(experiment(), [f"{tmp_path}/logs-*.csv"], tmp_path / "output", quiet=True)
-    assert not list((tmp_path / "output").iterdir())
-
-
-def test_logs_that_come_while_others_are_read_are_for_the_next_run(
-    experiment: Callable[..., Experiment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "logs-1.csv").write_text(GOOD)
-
-    def run_and_add(*arguments: Any) -> None:
-        run_pipeline(*arguments)
-        (tmp_path / "logs-2.csv").write_text(GOOD)
-
-    monkeypatch.setattr("pipelines.preprocess.run_pipeline", run_and_add)
-    data = prepare(experiment(), [f"{tmp_path}/logs-*.csv"], tmp_path / "output", quiet=True)
-    assert [Path(file.path).name for file in data.metadata.inputs] == ["logs-1.csv"]
-
-
-def test_a_table_may_change_since_its_streams_do_not(experiment: Callable[..., Experiment]) -> None:
-    class Table(CsvReader):
-        def find(self, pattern: str) -> list[InputInfo]:
-            raise AssertionError("a table that rows are streamed into has always just changed")
-
-    reader = Table(experiment().source, [])
-    stream = InputRange(0, "a.b.c", 0, None, stream="streams/1")
-    check_unchanged(reader, ["a.b.c"], [InputInfo("a.b.c", 10, 1.0)], [stream])

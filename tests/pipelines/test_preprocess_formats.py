@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The whole preprocessing of one set of rows in every format of files, against a row-by-row reading of the rows themselves."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Logs with regression tasks through whole runs: records, tags, statistics, reruns, increments, and what a person is shown."""
 
 import gzip

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The source distribution that Beam makes of `--setup_file ./setup.py` and installs on its workers."""
 
 import shutil

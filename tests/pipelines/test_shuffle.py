@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The global shuffle: the same records, in an order that tells nothing of the input's, within bounded shards."""
 
 import gzip

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Logs in several files with every kind of feature and some bad rows: enough for several ranges, and several blocks in one.
 
 The sizes of ranges and blocks are constants of the package, which other processes have too; so the logs are made to them.

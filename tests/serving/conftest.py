@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A tiny exported model with the signatures of a real export, and a local server that answers from it."""
 
 from collections.abc import Callable, Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the tests' tiny model must answer, found without the server's code; and requests for it."""
 
 import json

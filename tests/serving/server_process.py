@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Local servers as processes, and the rows that the tests ask for."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lists on their way from a user's rows through both transports to a model."""
 
 import json
@@ -13,7 +14,7 @@ import pytest
 
 from serving.client import Client, PredictionError
 from serving.client.batches import BATCH_SIZE
-from serving.client.requests import predict_file
+from serving.client.file_predictions import predict_file
 from serving.client.transports import ModelInput
 from tests.serving.server_process import Server, end_server, start_server
 

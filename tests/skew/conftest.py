@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rows that the shared data set trains on, as requests, and logs of them as TF Serving and clients write them."""
 
 import gzip

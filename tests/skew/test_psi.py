@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The index against a sum written out, and what it says of samples without and with drift."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The whole comparison on a prepared data set: no drift without one, and every kind of drift by its name only."""
 
 import copy

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Distributions of streams, and the bins in which they are compared, against counts in plain Python."""
 
 from collections import Counter

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`crossdistil skew` as a user calls it."""
 
 import json

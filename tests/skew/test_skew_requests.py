@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files of requests: what is read, what is left out and told, and what is refused."""
 
 import base64
@@ -12,7 +13,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from serving.client.columns import to_model_columns
-from serving.client.requests import fitting_rows
+from serving.client.file_predictions import fitting_rows
 from serving.client.tables import read_table
 from serving.client.transports import ModelInput
 from tests.skew.conftest import (

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every backbone is."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tries a backbone before a run is started with it, since the user's own may do anything."""
 
 from collections import Counter
@@ -152,7 +153,7 @@ def _told(what: str, action: Callable[[], Result]) -> Result:
         return action()
     except Exception as error:
         # The user's own code may fail in any way.
-        raise UsageError(f"{what}: {type(error).__name__}: {_message(error)}") from error
+        raise UsageError(f"{what}: {type(error).__name__}: {_message(error)}; mend it") from error
 
 
 def _message(error: Exception) -> str:

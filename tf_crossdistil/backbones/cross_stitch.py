@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cross-Stitch networks (Misra et al., CVPR 2016)."""
 
 from collections.abc import Sequence

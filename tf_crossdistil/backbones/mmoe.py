@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Multi-gate Mixture-of-Experts (Ma et al., KDD 2018)."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Multi-Level Sparse Sharing Model (Ding et al., SIGIR 2021)."""
 
 from collections.abc import Sequence

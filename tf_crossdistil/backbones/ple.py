@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Progressive Layered Extraction (Tang et al., RecSys 2020)."""
 
 from collections.abc import Mapping, Sequence

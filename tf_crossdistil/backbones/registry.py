@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The backbones that configurations can name."""
 
 from tf_crossdistil.backbones.base import Backbone

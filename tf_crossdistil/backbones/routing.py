@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Experts on the input and levels of nodes above, connected through gates: what MSSM and SNR have in common."""
 
 from collections.abc import Mapping, Sequence

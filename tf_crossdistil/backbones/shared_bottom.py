@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Shared-Bottom (Caruana, Machine Learning 1997)."""
 
 from collections.abc import Sequence

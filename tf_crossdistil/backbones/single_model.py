@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Single-Model: every task for itself, the baseline of multi-task papers."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sub-Network Routing (Ma et al., AAAI 2019)."""
 
 from collections.abc import Sequence

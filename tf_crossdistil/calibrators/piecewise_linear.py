@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Monotone piecewise-linear calibration: the smooth cousin of isotonic regression."""
 
 from collections.abc import Sequence

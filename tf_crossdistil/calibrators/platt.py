@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Platt scaling (Eq. 8 of the CrossDistil paper)."""
 
 from collections.abc import Sequence

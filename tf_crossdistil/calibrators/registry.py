@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The calibrators that configurations can name."""
 
 import numpy as np
@@ -29,7 +30,7 @@ def find_calibrator(name: str) -> type[Calibrator]:
     except Exception as error:
         # The user's own code may fail in any way.
         raise UsageError(
-            f"distillation.calibration: '{name}' fails on three rows of two tasks: {type(error).__name__}: {error}"
+            f"distillation.calibration: '{name}' fails on three rows of two tasks: {type(error).__name__}: {error}; mend it"
         ) from error
     if calibrated.shape != (3, 2) or not (np.diff(calibrated, axis=0) > 0).all():
         raise UsageError(

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Temperature scaling (Guo et al., ICML 2017)."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a written version answers, compared with the live model, before it is published."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from tf_crossdistil.export.signatures import (
 from tf_crossdistil.export.version_one import VersionOneModel
 from tf_crossdistil.export.warm_up import serialize_example
 from tf_crossdistil.schema import Metadata
+from tf_crossdistil.training.reasons import reason_of
 
 TOLERANCE = 1e-6
 # Of a value's size. Large hidden units cancel out but for their rounding, which no sigmoid flattens: with a feature of up to
@@ -88,7 +90,9 @@ def check_answers(
             examples = [serialize_example(experiment, row) for row in rows]
             answers = list(_answers(model, experiment, complete, examples, list(expected)))
     except (tf.errors.OpError, OSError) as error:
-        raise CrossDistilError(f"{directory} cannot be loaded and asked as TF Serving does: {error}") from error
+        raise CrossDistilError(
+            f"{directory} cannot be loaded and asked as TF Serving does: {reason_of(error)}; {_FAULT}"
+        ) from error
     return max(_difference(answer, expected[answer.output]) for answer in answers)
 
 

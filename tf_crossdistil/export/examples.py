@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How to ask an exported model, with a real row: what users copy from the model card."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a user of a model should know of its weak places, as far as its data tells."""
 
 from tf_crossdistil.config import Experiment, MultiValueFeature, VocabularyFeature

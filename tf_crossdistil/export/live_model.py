@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the trained model itself says about raw rows: what served answers are compared with."""
 
 from typing import Any
@@ -13,9 +14,7 @@ from tf_crossdistil.models.run import Run
 from tf_crossdistil.models.run_vocabularies import checked_vocabularies
 
 
-def live_probabilities(
-    run: Run, rows: list[dict[str, Any]], model: CrossDistilModel | None = None
-) -> dict[str, NDArray[np.float32]]:
+def live_answers(run: Run, rows: list[dict[str, Any]], model: CrossDistilModel | None = None) -> dict[str, NDArray[np.float32]]:
     """The answers `[rows]` by task of a run's best epoch, with students and teachers computed together: the probability of a
     binary task, the value of a regression task in its label's units.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The model card: what an exported version is, what it was made of and how good it is; `model_card.json` in its folder."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The model card as a page to read: `MODEL_CARD.md`, made of nothing but what `model_card.json` says."""
 
 from collections.abc import Iterable, Sequence

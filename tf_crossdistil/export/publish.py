@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A run's students published as a version of a served model."""
 
 import shlex
@@ -12,14 +13,15 @@ from google.protobuf.message import DecodeError
 from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.evaluation.record import Evaluation, read_evaluations
 from tf_crossdistil.export.check import check_answers
-from tf_crossdistil.export.live_model import live_probabilities
+from tf_crossdistil.export.live_model import live_answers
 from tf_crossdistil.export.model_card import JSON_FILE, ModelCard, describe, read_signatures
 from tf_crossdistil.export.model_card_page import PAGE_FILE, page
 from tf_crossdistil.export.score import Score
 from tf_crossdistil.export.served_model import ServedModel
 from tf_crossdistil.export.signatures import SERVING_SIGNATURE, classify_signature, regress_signature
-from tf_crossdistil.export.versions import HIGHEST_VERSION, clear_dead, find_versions, only_publisher, prune, publish, workspace
+from tf_crossdistil.export.versions import clear_dead, find_versions, only_publisher, prune, publish, workspace
 from tf_crossdistil.export.warm_up import read_sample, write_warm_up
+from tf_crossdistil.model_versions import HIGHEST_VERSION
 from tf_crossdistil.models.run import BestEpoch, Run
 from tf_crossdistil.models.run_vocabularies import checked_vocabularies
 from tf_crossdistil.training.reasons import reason_of
@@ -80,7 +82,7 @@ def export(run: Run, target: Path, version: int | None = None, score: Score | No
             served = ServedModel(model, vocabularies, score)
             served.save(ready)
             write_warm_up(ready, name, run.experiment, rows)
-            live = partial(live_probabilities, run, model=model)
+            live = partial(live_answers, run, model=model)
             difference = check_answers(ready, live, run.experiment, run.metadata, rows, score)
             directory = None
             with only_publisher(target):

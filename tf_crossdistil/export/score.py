@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One number to rank by, fused from the tasks' answers."""
 
 import functools
@@ -41,7 +42,7 @@ class Score:
             raise UsageError(f"score: there is no kind '{self.kind}'; {did_you_mean(self.kind, _KINDS)}")
         for task, weight in self.weights.items():
             if not math.isfinite(weight):
-                raise UsageError(f"score: the weight of '{task}' is {weight}, expected a finite number")
+                raise UsageError(f"score: the weight of '{task}' is {weight}, expected a finite number; {_EXAMPLE}")
             # A probability may be as near to 0 as it likes, and what is divided by it as large.
             if self.kind == "powers" and weight < 0:
                 raise UsageError(f"score: the power of '{task}' is {weight}, expected 0 or more; use weights: for less than 0")

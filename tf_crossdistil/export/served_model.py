@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The served model: student towers only, raw features in, probabilities and values out."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The signatures of a served model, with the names, shapes and method names that TF Serving's interfaces ask for."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A written SavedModel, loaded and run as TF Serving does: TensorFlow's version-1 loader and a session."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The versions in a model's folder: one appears whole or not at all, and old ones go as they came.
 
 TF Serving polls the folder and takes whatever has a number for its name as a version, so all work is done elsewhere:
@@ -10,14 +11,14 @@ DIR/NAME/.export-XXXX/...        what it writes, and what it prunes
 import errno
 import fcntl
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-HIGHEST_VERSION = 2**63 - 1
+from tf_crossdistil.model_versions import version_number
+
 _WORKSPACE = ".export-"
 _LOCK = "lock"
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
@@ -25,8 +26,7 @@ _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 
 def find_versions(target: Path) -> dict[int, Path]:
     """What TF Serving takes for the versions of a model's folder, by number in ascending order; `007` is a name of 7."""
-    names = [path for path in target.glob("*") if re.fullmatch("[0-9]+", path.name)]
-    found = {int(path.name): path for path in names if int(path.name) <= HIGHEST_VERSION}
+    found = {number: path for path in target.glob("*") if (number := version_number(path.name)) is not None}
     return dict(sorted(found.items()))
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The warm-up file: requests that TF Serving runs on a new version before it takes traffic."""
 
 import json

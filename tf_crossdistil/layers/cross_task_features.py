@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cross-Task Feature Mining: what towers read of the other tasks' representations, by attention."""
 
 from collections.abc import Mapping, Sequence

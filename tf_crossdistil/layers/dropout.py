@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Dropout that a resumed run repeats."""
 
 import tensorflow as tf

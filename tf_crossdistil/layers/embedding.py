@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Embedding tables, and the pooling of several embeddings into one."""
 
 import random

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Columns of ids and numbers to a dense vector for each feature."""
 
 import tensorflow as tf

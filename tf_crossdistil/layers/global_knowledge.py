@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Global Knowledge Distillation: what all towers' last hidden layers add to each logit."""
 
 from collections.abc import Mapping, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Gates that training can close for good (Louizos et al., ICLR 2018, arXiv 1712.01312)."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Feature interactions ahead of the backbone: the features' vectors to one vector a row."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Numbers as inputs of the network: transformed, or embedded by bucket."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A stack of dense layers."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """In which precision layers compute."""
 
 from collections.abc import Iterator

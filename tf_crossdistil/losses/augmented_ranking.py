@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The teachers' loss: a quadruplet ranking loss over label combinations (Eq. 4 of the CrossDistil paper)."""
 
 import numpy as np

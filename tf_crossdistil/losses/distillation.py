@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The students' soft-label loss and what happens to a teacher's logit before it becomes one (Eq. 6-10)."""
 
 import tensorflow as tf

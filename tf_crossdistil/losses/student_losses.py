@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a student loses on the labels of its task, row by row."""
 
 from collections.abc import Callable
@@ -35,7 +36,7 @@ def find_student_loss(name: str) -> StudentLoss:
         shape = tuple(tf.convert_to_tensor(loss(tf.constant([0.0, 1.0]), tf.constant([0.5, -0.5]))).shape)
     except Exception as error:
         # The user's own code may fail in any way.
-        raise UsageError(f"training.loss: '{name}' fails on two rows: {type(error).__name__}: {error}") from error
+        raise UsageError(f"training.loss: '{name}' fails on two rows: {type(error).__name__}: {error}; mend it") from error
     if shape != (2,):
         raise UsageError(f"training.loss: '{name}' must give one number a row, [2] for two rows; received shape {list(shape)}")
     return loss

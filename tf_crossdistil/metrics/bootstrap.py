@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How sure metrics are: percentile intervals of the bootstrap (Efron, 1979)."""
 
 from collections.abc import Callable

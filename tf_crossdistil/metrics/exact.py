@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Exact metrics of one task over all rows of a split, on NumPy arrays.
 
 Labels are 0 or 1, `[rows]`; rows whose label is NaN are left out. `weights` are at least 0, `[rows]`, and default to 1: a row

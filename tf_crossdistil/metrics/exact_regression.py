@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Exact metrics of one regression task over all rows of a split, on NumPy arrays, in the label's own units.
 
 Labels are numbers, `[rows]`; rows whose label is NaN are left out. `weights` are at least 0, `[rows]`, and default to 1: a row

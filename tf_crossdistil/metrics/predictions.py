@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a model said about one split, row by row: the input of every exact metric."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rows sorted once by their scores, whose ranking metrics then follow in linear time for any weights of the rows."""
 
 from typing import Any

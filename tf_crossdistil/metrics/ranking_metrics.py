@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All streaming metrics of a multi-task model, to be updated by its `test_step`."""
 
 from collections.abc import Mapping, Sequence

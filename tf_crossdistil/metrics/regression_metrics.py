@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All streaming metrics of regression tasks, to be updated by a model's `test_step`."""
 
 from collections.abc import Callable, Mapping, Sequence

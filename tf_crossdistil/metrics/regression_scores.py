@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every metric of one regression task, under any weights of the rows."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Streaming metrics: Keras metrics of bounded memory whose states add up in any order, over batches and over replicas.
 
 All take logits, not probabilities; rows whose label is NaN are left out, and `sample_weight` defaults to 1. A logit that is NaN

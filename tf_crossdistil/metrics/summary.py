@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The metrics of every task of a split, as the JSON that `crossdistil evaluate` writes."""
 
 import math

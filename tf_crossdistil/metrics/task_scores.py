@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every metric of one score for one task, under any weights of the rows."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bins in which training and requests are compared: frequent values one by one, numbers by quantiles of training."""
 
 from collections.abc import Callable

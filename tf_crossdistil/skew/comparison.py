@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What became of each feature between training and requests."""
 
 from collections import Counter

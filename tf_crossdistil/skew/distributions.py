@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What one feature looks like over a stream of rows, in memory that does not grow with the rows."""
 
 from abc import ABC, abstractmethod

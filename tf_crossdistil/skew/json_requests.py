@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Requests in lines of JSON: a row of raw features, or the body of a REST predict request."""
 
 import base64

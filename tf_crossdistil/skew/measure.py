@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The distributions of all features: over the training split, and over logged requests in the same ids."""
 
 from collections.abc import Callable, Iterable, Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Requests in TF Serving's request log: serialized PredictionLogs."""
 
 from collections.abc import Callable

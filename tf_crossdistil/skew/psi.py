@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The population stability index of shares in bins, and how large chance alone makes it."""
 
 from dataclasses import dataclass

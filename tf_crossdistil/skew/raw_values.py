@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Values of requests, whatever wrote them, as the model takes them."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is shown and written of a skew."""
 
 from collections.abc import Iterator

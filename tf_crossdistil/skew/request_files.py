@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files of logged requests: which kind each is, its records one by one, and what could not be read."""
 
 import gzip

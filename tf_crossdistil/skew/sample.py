@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A uniform sample of a stream of numbers, in bounded memory."""
 
 import numpy as np

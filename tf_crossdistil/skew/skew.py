@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Logged requests against the training split: everything that `crossdistil skew` finds out."""
 
 from collections.abc import Callable

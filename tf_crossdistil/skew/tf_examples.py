@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """tf.Examples in requests, to rows of features."""
 
 from collections.abc import Sequence

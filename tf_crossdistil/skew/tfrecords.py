@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TFRecord files, and what is wrong with them: TensorFlow's reader stops at a bad record, and takes cut gzip for whole."""
 
 from collections.abc import Iterator

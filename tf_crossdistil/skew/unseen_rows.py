@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is expected of rows that training did not have, by the rows that it had."""
 
 import numpy as np

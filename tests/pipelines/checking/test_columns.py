@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Canonical text and numbers, whatever type a column was stored in."""
 
 import decimal

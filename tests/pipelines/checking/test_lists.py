@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lists of values and their weights, against a plain reading row by row."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Labels of regression tasks: numbers of any stored type, and what is none."""
 
 import decimal

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Dates and times in Arrow's types and in ISO 8601 text, against Python's own reading."""
 
 from datetime import date, datetime, timedelta, timezone

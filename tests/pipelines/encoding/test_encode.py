@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Records are tf.Examples that TensorFlow reads back as they went in."""
 
 import gzip

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Records with lists are tf.Examples that TensorFlow and Beam read back as they went in."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ids of values, against TensorFlow's hash for those outside the vocabulary."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random experiments over messy rows, against an oracle that reads row by row.
 
 What goes in comes out as a record with the right content, or is a dead letter with a reason that the row gives.
@@ -25,7 +26,8 @@ from pipelines.runs.reports import SurveyReport
 from pipelines.sources.blocks import Block, InputRange
 from pipelines.survey.settle import read_vocabularies, settle
 from pipelines.survey.survey import Survey
-from tests.pipelines.encoding.row_oracle import Case, Make, Oracle
+from tests.pipelines.encoding.random_experiments import Case, Make
+from tests.pipelines.encoding.row_oracle import Oracle
 from tf_crossdistil.config import SPLITS
 from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.schema import record_fields

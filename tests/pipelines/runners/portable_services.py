@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Beam's portable job server and a pool of worker processes, on the loopback interface."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ctrl-C, and runs that are taken away while workers are at work."""
 
 import os

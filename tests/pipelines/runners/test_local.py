@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which runners may be named, and how ranges are dealt to their workers."""
 
 import pytest

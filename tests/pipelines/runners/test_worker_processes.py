@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Worker processes: they end with their launcher, and what goes wrong in them is told in one sentence."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Jobs that are killed, run out of disk, or meet another job: readers notice nothing, and the next run mends it all."""
 
 import errno
@@ -18,6 +19,7 @@ from pipelines.pipeline import run_pipeline
 from pipelines.preprocess import main
 from pipelines.runs.lock import LOCK_FILE, locked
 from pipelines.runs.sink import GzipWriters
+from tests.pipelines.written_files import contents
 from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.schema import PreparedData
 
@@ -28,10 +30,6 @@ PROCESSES.set_forkserver_preload(["pipelines.preprocess"])
 CHANGES = {"os.mkdir", "os.rename", "os.remove", "shutil.rmtree"}
 
 Prepare = Callable[[str, Path], list[str]]
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rates held to those of earlier runs."""
 
 import json
@@ -48,6 +49,22 @@ def test_chance_is_no_drift() -> None:
     """Of 200 rows, 20 and 40 positive: 3.0 standard errors of the pooled rate apart; of 2000, 9.5."""
     assert not drift_warnings(metadata(200, 0.1), metadata(200, 0.2), 0.2)
     assert drift_warnings(metadata(2000, 0.1), metadata(2000, 0.2), 0.2)
+
+
+def test_only_rows_with_the_label_tell_of_a_positive_rate() -> None:
+    """A tenth of 2000 rows have it: as few as in the test above."""
+    before, now = (metadata(2000, positive) for positive in (0.1, 0.2))
+    for day in (before, now):
+        day.rates["train"].labelled["like"] = 0.1
+    assert not drift_warnings(before, now, 0.2)
+
+
+def test_only_rows_with_a_value_tell_of_an_oov_rate() -> None:
+    def warned(missing: float) -> list[str]:
+        return drift_warnings(metadata(2000, 0.5, missing, oov=0.1), metadata(2000, 0.5, missing, oov=0.2), 0.2)
+
+    assert warned(missing=0.9) == []
+    assert len(warned(missing=0.0)) == 1
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.integers(1, 10**7), st.integers(1, 10**7), st.floats(0, 1))

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Preparing again what an earlier run has made, left unfinished, or made before it was damaged."""
 
 import errno
@@ -15,6 +16,8 @@ from pipelines.runs.failures import has_failed, recorded_failure
 from pipelines.runs.manifest import Run
 from pipelines.runs.progress import RowCounter
 from pipelines.runs.reports import RangeReport, read_ranges, write_range
+from tests.pipelines.good_logs import GOOD
+from tests.pipelines.written_files import contents
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.errors import CrossDistilError
 from tf_crossdistil.schema import PreparedData
@@ -26,7 +29,7 @@ Prepare = Callable[..., PreparedData]
 def prepare_into(experiment: Callable[..., Experiment], tmp_path_factory: pytest.TempPathFactory) -> Prepare:
     """Prepares the same logs into a directory, by the smallest configuration with other sections."""
     logs = tmp_path_factory.mktemp("logs") / "logs.csv"
-    logs.write_text("user,finish,like\n" + "".join(f"u{row % 40},{row % 2},{row % 3 == 0:d}\n" for row in range(200)))
+    logs.write_text(GOOD)
 
     def make(output: Path, force: bool = False, global_shuffle: bool = False, **sections: Any) -> PreparedData:
         return prepare(experiment(**sections), [str(logs)], output, force=force, global_shuffle=global_shuffle)
@@ -44,10 +47,6 @@ def data(published: PreparedData, tmp_path: Path) -> PreparedData:
 @pytest.fixture(scope="module")
 def published(prepare_into: Prepare, tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
     return prepare_into(tmp_path_factory.mktemp("prepared"))
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_complete_run_is_not_made_again(

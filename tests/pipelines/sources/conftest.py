@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reading files in tests, and a file system that is nowhere on the disk."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Avro files as blocks: types kept, unions and records taken apart, ranges that end where the file's blocks do."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """BigQuery through the real client libraries, against servers on this machine that speak its two protocols."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Delimited text as blocks: every row comes once, with its position, however the file is divided."""
 
 import bz2

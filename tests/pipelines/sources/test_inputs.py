@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which files are read, on any file system, and what is said of those that are not what they should be."""
 
 import gzip

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables that logs are joined with, against a row-by-row look-up in Python."""
 
 import io

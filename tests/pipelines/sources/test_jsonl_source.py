@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """JSON lines as blocks: every value as it was written, whichever of the two parsers read it."""
 
 import gzip

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parquet files as blocks: row groups divided among ranges, types kept, memory bounded."""
 
 import subprocess

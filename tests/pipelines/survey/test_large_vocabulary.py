@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Five million values are counted, settled and looked up in bounded memory."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Mean, deviation and boundaries of numeric columns, in any order of merging."""
 
 import random

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a survey settles, alone or with the vocabulary of an earlier run."""
 
 from collections.abc import Callable

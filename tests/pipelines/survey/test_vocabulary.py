@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Vocabularies against plain counting, in any order of merging."""
 
 import pickle

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tests that hold for the client and for the one of asyncio: one function that asks through either."""
 
 import asyncio

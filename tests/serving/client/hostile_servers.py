@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Servers in threads that misbehave, and scripted ones that answer as TF Serving does."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reading files of request rows, and asking for their predictions."""
 
 import gzip
@@ -13,8 +14,8 @@ from typer.testing import CliRunner
 
 from serving.client import PredictionError
 from serving.client.batches import BATCH_SIZE
+from serving.client.file_predictions import predict_file
 from serving.client.request_files import read_rows
-from serving.client.requests import predict_file
 from tests.serving.client.hostile_servers import RIGHT, scripted_grpc
 from tests.serving.server_process import ROWS, Server
 from tf_crossdistil.cli.app import app

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The client library, through both transports."""
 
 import subprocess
@@ -245,7 +246,7 @@ def test_a_model_that_takes_something_else_by_now(rest: bool, monkeypatch: pytes
 
 
 def test_importing_loads_neither_tensorflow_nor_pandas() -> None:
-    modules = "serving.client.client, serving.client.async_client, serving.client.requests, serving.local_server.server"
+    modules = "serving.client.client, serving.client.async_client, serving.client.file_predictions, serving.local_server.server"
     program = f"import sys, {modules}; print({{'tensorflow', 'pandas'}} & set(sys.modules))"
     command: Sequence[str] = [sys.executable, "-c", program]
     assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout == "set()\n"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the client of asyncio does beyond the other one: requests at once, and the event loop kept free."""
 
 import asyncio

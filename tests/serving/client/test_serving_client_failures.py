@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The clients against servers that are down, slow, silent, broken or of another kind: bounded time and one clear error."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A client that lives on while the model under it is swapped for one with other outputs."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Repeating requests: what is repeated, how often, and never beyond the timeout."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the client makes of values: the text and the numbers that preparing data makes of the same values."""
 
 import math

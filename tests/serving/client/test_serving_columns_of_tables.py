@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kinds of rows that the client takes: they all give what the same rows as a list of mappings give."""
 
 import datetime

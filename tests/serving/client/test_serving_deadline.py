@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Connecting to a name with several addresses within one deadline."""
 
 import socket

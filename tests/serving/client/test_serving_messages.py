@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The client's own message classes have TF Serving's field numbers and types."""
 
 from typing import Any

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the tests of the deployment files share: the files, the name and the versions in them, TF Serving's rule for labels."""
 
 from dataclasses import dataclass, field

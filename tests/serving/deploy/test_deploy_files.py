@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The configuration files of TF Serving, and the compose file that mounts them.
 
 tensorflow-serving-api ships the class of models.config, but neither BatchingParameters (session_bundle_config.proto) nor

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """docs/serving.md: its edits are those that TF Serving accepts, its numbers, links and commands hold."""
 
 import re

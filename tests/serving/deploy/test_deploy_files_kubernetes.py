@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The Kubernetes files follow its schemas, and agree with each other and with the files that compose uses."""
 
 import copy

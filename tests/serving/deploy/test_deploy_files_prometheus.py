@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The alerts and the autoscaler's metric ask for what TF Serving exports, in the form that their readers want."""
 
 import copy

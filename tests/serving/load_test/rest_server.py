@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A REST server in a thread whose answers a test decides, and a load test's options for it."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The closed loop against transports whose latencies and failures are known."""
 
 import asyncio

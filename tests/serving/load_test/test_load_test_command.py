@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`crossdistil load-test` as a user calls it: against the local server, against faulty ones, and used wrongly."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a level of a load test sums up: percentiles, throughput, errors; and how it is shown."""
 
 import json

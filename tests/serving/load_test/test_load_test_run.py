@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The levels of a load test one after another, and what ends it early; with transports whose behaviour is known."""
 
 import asyncio

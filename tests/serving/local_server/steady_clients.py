@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Clients in threads that ask a server over and over, and check that each answer is wholly one version's."""
 
 import json

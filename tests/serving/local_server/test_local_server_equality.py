@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A real export behind the local server: answers as the live model's on every row of the test split, by every way to ask."""
 
 import base64
@@ -19,7 +20,7 @@ from tests.conftest import request_rows
 from tests.serving.served_rows import PREDICT, faces
 from tf_crossdistil.data.raw_features import raw_columns
 from tf_crossdistil.data.records import split_batches
-from tf_crossdistil.export.live_model import live_probabilities
+from tf_crossdistil.export.live_model import live_answers
 from tf_crossdistil.export.warm_up import serialize_example
 
 Inputs = dict[str, np.ndarray]
@@ -45,7 +46,7 @@ def examples(shared_experiment, rows) -> Inputs:
 
 @pytest.fixture(scope="module")
 def live(trained, rows) -> Answers:
-    return live_probabilities(trained, rows)
+    return live_answers(trained, rows)
 
 
 @pytest.fixture(scope="module")

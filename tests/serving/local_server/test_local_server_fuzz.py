@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Requests of every kind of nonsense: a client's mistake is told as one, and the server answers on."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The local server's gRPC API, asked with tensorflow-serving-api's own classes."""
 
 from collections.abc import Callable, Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The local server under clients that are slow, silent, stuck, many or too large."""
 
 import http.client

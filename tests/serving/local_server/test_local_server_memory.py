@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Many large requests at once: the server's memory stays bounded, and others are answered."""
 
 import re

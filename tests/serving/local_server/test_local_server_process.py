@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The local server as a process: what it prints, how it ends, which errors stop it."""
 
 import http.client

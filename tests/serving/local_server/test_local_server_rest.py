@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The local server's REST API."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A new version appears, and a broken one, while eight clients send requests."""
 
 import shutil

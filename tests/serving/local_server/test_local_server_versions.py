@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Versions that come, go and are broken, seen by a watcher that looks when it is told to."""
 
 import shutil

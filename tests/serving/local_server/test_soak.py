@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Steady load on the local server: `make soak`."""
 
 import re

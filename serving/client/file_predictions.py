@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Predictions for files of request rows: what `crossdistil predict` does."""
 
 import sys
