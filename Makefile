@@ -1,5 +1,5 @@
 # Everything runs in .venv, which is made from constraints.txt on first use.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -17,6 +17,8 @@ help:
 	@echo "make clean     remove .venv, caches and the demo's output"
 
 $(INSTALLED): constraints.txt setup.py pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
+	  { echo 'constraints.txt needs Python 3.11, which $(PYTHON) is not: give PYTHON=/path/to/python3.11'; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev,bench]'
 	@touch $(INSTALLED)

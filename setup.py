@@ -8,18 +8,27 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "tf_crossdistil/__init__.py").read_text())[1]
+# README has links and a picture that lead nowhere outside the repository.
+LONG_DESCRIPTION = """\
+Rank by several goals at once: from raw interaction logs to a model that TensorFlow Serving answers with.
+
+Users finish, like, share and buy; a ranker must predict all of it. This package learns the tasks together on TensorFlow, and
+lets them teach each other (CrossDistil, AAAI 2022): every task gets a teacher that ranks by the other tasks' labels too, and
+the student that is served learns from it. One YAML file describes an experiment. `crossdistil demo` goes the whole way on
+synthetic logs, and `crossdistil --help` lists the other commands.
+"""
 
 setup(
     name="tf-crossdistil",
     version=VERSION,
     description="CrossDistil multi-task ranking on TensorFlow: from raw logs to a served student",
-    long_description=(ROOT / "README.md").read_text(),
+    long_description=LONG_DESCRIPTION,
     long_description_content_type="text/markdown",
     license_expression="Apache-2.0",
     license_files=["LICENSE"],
     keywords=["recommendation", "ranking", "multi-task learning", "knowledge distillation", "TensorFlow", "Apache Beam"],
     classifiers=[
-        "Development Status :: 5 - Production/Stable",
+        "Development Status :: 4 - Beta",
         "Environment :: Console",
         "Intended Audience :: Developers",
         "Intended Audience :: Science/Research",

@@ -236,9 +236,14 @@ def page_part() -> str:
     for room in dict.fromkeys(ROOMS.values()):
         parts.append(f"\n### {room}\n\n| it says | what to do |\n| --- | --- |")
         for text in sorted(by_room[room], key=lambda text: (text.strip(f"{GAP}:'- ").lower(), text)):
-            cure = cures.get(text) or cure_within(text) or "?"
+            cure = cures.get(text) or _named(cure_within(text)) or "?"
             parts.append(f"| {_cell(text)} | {_cell(cure[0].upper() + cure[1:].rstrip('.'))} |")
     return "\n".join(parts) + "\n"
+
+
+def _named(cure: str | None) -> str | None:
+    """A cure, as what to do where it asks whether a name was meant."""
+    return cure and re.sub(r"^did you mean \S+\?", "write the name that the sentence proposes", cure)
 
 
 def _cell(text: str) -> str:

@@ -244,9 +244,9 @@ BAD = {
     "alpha": ({"distillation": {"alpha": 1.5}}, "distillation.alpha: Input should be less than or equal to 1; received 1.5"),
     "no header": ({"source": {"header": False}}, "'columns'"),
     "two rules": ({"tasks": [{"name": "t", "column": "c", "positive": 1, "at_least": 2}]}, "not both"),
-    "file name": ({"features": [{"name": "../uid", "kind": "hashed", "buckets": 3}]}, "'../uid' must be a letter, then"),
-    "tensor name": ({"features": [{"name": "f-1", "kind": "hashed", "buckets": 3}]}, "'f-1' must be a letter, then"),
-    "underscore": ({"tasks": [{"name": "_t", "column": "t"}]}, "'_t' must be a letter, then"),
+    "file name": ({"features": [{"name": "../uid", "kind": "hashed", "buckets": 3}]}, "'../uid' must begin with a letter"),
+    "tensor name": ({"features": [{"name": "f-1", "kind": "hashed", "buckets": 3}]}, "'f-1' must begin with a letter"),
+    "underscore": ({"tasks": [{"name": "_t", "column": "t"}]}, "'_t' must begin with a letter"),
     "case": (
         {"features": [{"name": "f", "kind": "hashed", "buckets": 3}, {"name": "F", "kind": "hashed", "buckets": 3}]},
         "'f' is used twice",

@@ -23,6 +23,8 @@ from tests.serving.server_process import end_server, start_server
 pytestmark = pytest.mark.slow
 
 RUN = "<!-- run by tests/test_guides.py -->"
+# Each of them is run by `test_the_commands_of_a_guide`.
+RUNS = [block for page in PAGES for block in blocks(page) if block.before == RUN]
 RANKER = {
     "name": "ranker",
     "tasks": [{"name": "finish", "column": "finish"}, {"name": "like", "column": "like"}],
@@ -76,6 +78,10 @@ def write_lines(file: Path, rows: list[dict]) -> None:
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
+def steps(page: Path) -> list[Block]:
+    return [block for block in RUNS if block.page == page]
+
+
 class Shell:
     """A folder in which commands run."""
 
@@ -124,10 +130,6 @@ def ports(shell):
     yield {name: {"127.0.0.1:8500": server.grpc, "127.0.0.1:8501": server.rest_address} for name, server in servers.items()}
     for server in servers.values():
         end_server(server)
-
-
-def steps(page: Path) -> list[Block]:
-    return [block for block in blocks(page) if block.before == RUN]
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if steps(page)], ids=lambda page: str(page.relative_to(ROOT)))

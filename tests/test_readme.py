@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import yaml
 
-from tests.pages import ROOT, blocks
+from tests.pages import PAGES, ROOT, blocks
 from tf_crossdistil.config_file import parse_config
 
 PAGE = ROOT / "README.md"
@@ -23,6 +23,13 @@ def test_two_commands_that_set_up_everything_come_first():
 def test_the_configuration_is_valid():
     (block,) = [block for block in blocks(PAGE) if block.language == "yaml"]
     assert parse_config(yaml.safe_load(block.text), "README.md").task_names == ["read", "saved"]
+
+
+def test_no_page_or_sentence_installs_from_an_index_that_does_not_have_us():
+    rooms = ("tf_crossdistil", "pipelines", "serving")
+    texts = [*PAGES, *(path for room in rooms for suffix in ("py", "yaml") for path in (ROOT / room).rglob(f"*.{suffix}"))]
+    assert "pip install ." in README
+    assert [path for path in texts if re.search(r"install [^`\n]*tf[-_]crossdistil", path.read_text(encoding="utf-8"))] == []
 
 
 def test_links_lead_somewhere():

@@ -4,6 +4,7 @@
 import email
 import json
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.packaging import matrix
 from tests.packaging.matrix import PACKAGES, VERSIONS, build_wheel
 from tf_crossdistil import __version__
 from tf_crossdistil.config_file import load_config
@@ -60,6 +62,33 @@ def test_every_source_file_begins_with_its_licence():
     assert [path for path in [ROOT / "setup.py", *sources] if path.read_text(encoding="utf-8").split("\n")[0] != first] == []
 
 
+def test_the_matrix_fails_where_it_tried_nothing(monkeypatch):
+    monkeypatch.setattr(matrix, "interpreter", lambda version: None)
+    monkeypatch.setattr(matrix, "build_wheel", lambda folder: folder / "some.whl")
+    assert matrix.main(["3.10"]) == 1
+
+
+def test_the_description_of_the_wheel_needs_no_other_file(metadata):
+    description = metadata.get_payload()
+    assert "TensorFlow Serving" in description
+    assert not re.search(r"\]\((?!https?:)", description)
+
+
+@pytest.mark.parametrize(("version", "goes_on"), [((3, 10), False), ((3, 11), True), ((3, 12), False)])
+def test_make_wants_the_python_of_the_constraints(tmp_path, version, goes_on):
+    for name in ("Makefile", "constraints.txt", "setup.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    stub = tmp_path / "python"
+    stub.write_text(
+        f"#!{sys.executable}\nimport sys\nsys.version_info = {version}\n"
+        "if sys.argv[1] == '-c':\n    exec(sys.argv[2])\nelse:\n    open('made', 'w')\n    sys.exit('enough')\n"
+    )
+    stub.chmod(0o755)
+    done = subprocess.run(["make", "demo", f"PYTHON={stub}"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert ((tmp_path / "made").exists(), "give PYTHON=/path/to/python3.11" in done.stdout) == (goes_on, not goes_on)
+
+
 def test_the_changelog_begins_with_the_version_that_is_shipped():
     versions = re.findall(r"^## \[(.+)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert versions[0] == __version__
@@ -84,7 +113,8 @@ def test_configurations_are_valid_and_named_as_their_file(path):
 
 
 def test_every_experiment_of_the_design_has_a_configuration():
-    assert [path.stem for path in CONFIGS] == ["amazon_electronics", "census", "demo", "kuairand", "movielens", "study", "tiktok"]
+    names = "amazon_electronics census demo kuairand movielens study tiktok"
+    assert [path.stem for path in CONFIGS] == names.split()
     assert CONFIGS[2].read_text() == CONFIG.read_text()
 
 

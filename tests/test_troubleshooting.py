@@ -23,6 +23,8 @@ def test_every_sentence_has_a_cure():
         "add them to docs/error-cures.yaml"
     )
     assert "| ? |" not in TEXT
+    # A question is not yet something to do.
+    assert not re.search(r"\| Did you mean \S+ \|$", TEXT, re.MULTILINE)
 
 
 def test_no_written_cure_is_stale_or_needless():

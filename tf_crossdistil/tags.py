@@ -16,11 +16,6 @@ MISSING = "x"
 _DIGITS = f"01{MISSING}"
 
 
-def all_tags(tasks: int) -> list[str]:
-    """The 2^tasks tags of complete labels in ascending order: `00`, `01`, `10`, `11` for two tasks."""
-    return [format(code, f"0{tasks}b") for code in range(2**tasks)]
-
-
 def tag_codes(labels: NDArray[np.floating]) -> NDArray[np.int64]:
     """The tag of every row as a number: its digits in base 3.
 

@@ -2,7 +2,7 @@
 """Airflow: every day the logs of the day before, with the vocabularies of the full build that is made every Sunday.
 
 Not scheduled where it was written: imported once with Airflow 2.10, and by a test with a stand-in where Airflow is missing.
-The machine that runs the tasks has this package installed (`pip install 'tf-crossdistil[gcp]'`).
+The machine that runs the tasks has this package installed (`pip install '.[gcp]'` in a clone).
 """
 
 from datetime import datetime, timedelta

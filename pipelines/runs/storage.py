@@ -205,8 +205,8 @@ def run_path(text: str | Path) -> RunPath:
         FileSystems.get_filesystem(text)
     except (ImportError, OSError, ValueError) as error:
         raise UsageError(
-            f"no file system is installed for {text}; give a local path, or install what it needs, such as "
-            "'tf-crossdistil[gcp]' for gs://"
+            f"no file system is installed for {text}; give a local path, or install what it needs, which for gs:// is "
+            "pip install '.[gcp]' in a clone of this package"
         ) from error
     return BeamPath(text.rstrip("/"))
 

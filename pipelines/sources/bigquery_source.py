@@ -103,7 +103,7 @@ def _library(name: str) -> Any:
         return import_module(name)
     except ImportError as error:
         raise UsageError(
-            f"source.format: bigquery needs the package of {name}; run: pip install 'tf-crossdistil[gcp]'"
+            f"source.format: bigquery needs the package of {name}; run pip install '.[gcp]' in a clone of this package"
         ) from error
 
 

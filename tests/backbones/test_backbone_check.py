@@ -189,8 +189,8 @@ FAULTS = {
     OtherSignature: r"cannot be made as Class\(students=\['finish', .*TypeError: .*__init__\(\)",
     OtherCall: r"fails: TypeError: .*call\(\) takes 2 positional arguments",
     NoCall: "fails: NotImplementedError: NoCall must implement call",
-    Raises: "fails: ValueError: what a mess$",
-    WrongKey: "fails: KeyError: gone$",
+    Raises: "fails: ValueError: what a mess; mend it$",
+    WrongKey: "fails: KeyError: gone; mend it$",
     WrongProduct: "fails: InvalidArgumentError: .*Matrix size-incompatible",
     OneTensor: r"must give a dict of tensors \[rows, units\] by task; received a tensor \(3, \d+\) of float32$",
     Omits: r"must give a dict .*; received none for \['like\+'\]$",
@@ -204,7 +204,7 @@ FAULTS = {
     ReadsFrozenTeacher: "must not compute students from variables that belong to teachers",
     SharedGate: r"belong to teachers.*only with teachers \[13, 4\], \[4\], only without \[13, 2\], \[2\]",
     ByCompany: r"must give a student the same, .*'finish' among \['finish', 'like', 'finish\+', 'like\+'\]",
-    ReadsTeachersEmbeddings: r"by task and tasks=\['finish', 'like'\], fails: KeyError: finish\+$",
+    ReadsTeachersEmbeddings: r"by task and tasks=\['finish', 'like'\], fails: KeyError: finish\+; mend it$",
 }
 
 

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tf_crossdistil.cli import compare_command
 from tf_crossdistil.cli import main as cli
 
 SMALL = ["--set", "training.batch_size=2048", "--set", "model.experts.levels=1"]
@@ -45,10 +46,18 @@ def test_two_methods_from_nothing_to_tables_and_files(compare, tmp_path, monkeyp
     assert json.loads((tmp_path / "out/comparison.json").read_text())["baseline"] == "shared_bottom"
     tables = {path.name for path in (tmp_path / "out/tables").iterdir()}
     assert tables >= {"results.md", "results.csv", "results.tex", "results.json"}
-    assert "<svg" in (tmp_path / "out/report.html").read_text() and f"report: {tmp_path / 'out/report.html'}" in err
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/cells").rglob("*") if path.is_file()}
+    assert f"report: {tmp_path / 'out/report.html'}" in err
+    page = (tmp_path / "out/report.html").read_text()
+    assert "--methods shared_bottom,mmoe --seeds 4" in page and ">1 epoch; batches of 2,048 rows" in page
+    stale = [tmp_path / "out" / name for name in ("tables/ablations.tex", "figures/sweep-margin.svg", "figures/mine.png")]
+    for path in stale:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
     code, _, err = compare(*arguments)
     assert code == 0 and err.count("(kept)") == 2
+    assert [path.exists() for path in stale] == [False, False, True]
+    assert tables == {path.name for path in (tmp_path / "out/tables").iterdir()}
     assert files == {path: path.stat().st_mtime_ns for path in (tmp_path / "out/cells").rglob("*") if path.is_file()}
 
 
@@ -60,13 +69,20 @@ def test_the_whole_study_in_small(compare, tmp_path):
     code, _, err = compare("--methods", methods, "--seeds", "0,1", *sweeps, *small)
     assert code == 0, err
     assert "Traceback" not in err and "15/15" in err
+    sweeps_kept = json.loads((tmp_path / "out/comparison.json").read_text())["sweeps"]
+    assert [(sweep["key"], len(sweep["points"])) for sweep in sweeps_kept] == [
+        ("distillation.margin", 3),
+        ("training.label_exchange.like", 2),
+    ]
     results = json.loads((tmp_path / "out/results.json").read_text())
     assert [(result["seed"], result["epochs"]) for result in results] == [(0, 2), (1, 2)] * 6
-    assert {path.stem for path in (tmp_path / "out/tables").iterdir()} == {"results", "ablations", "costs"}
+    assert {path.stem for path in (tmp_path / "out/tables").iterdir()} == {
+        *("results", "ablations", "costs", "differences", "sweep-margin", "label-exchange")
+    }
     figures = {path.name for path in (tmp_path / "out/figures").iterdir()}
     assert figures == {"sweep-margin.svg", "loss-curves.svg", "label-exchange.svg", "costs.svg"}
     page = (tmp_path / "out/report.html").read_text()
-    assert all(f">{method}" in page for method in methods.split(","))
+    assert "<svg" in page and all(f">{method}" in page for method in methods.split(","))
     assert all(method in (tmp_path / "out/costs.json").read_text() for method in methods.split(","))
 
 
@@ -120,19 +136,14 @@ def test_a_users_backbone_that_fails_is_one_failed_cell(compare, tmp_path, monke
         (["--methods", "ple", "--baseline", "mmoe"], "--baseline is 'mmoe', which is not among --methods"),
         (["--methods", ""], "--methods needs values"),
         (["--methods", "ple,none"], "instead of 'none', name the backbone"),
-        (["--methods", "ple,ple"], "--methods names 'ple' twice"),
         (["--methods", "ple", "--seeds", "0,x"], "--seeds needs whole numbers"),
         (["--methods", "ple", "--seeds", "1,-1"], "--seeds needs whole numbers"),
         (["--methods", "ple", "--seeds", ""], "--seeds needs values"),
-        (["--methods", "ple", "--seeds", "1,01"], "--seeds names '1' twice"),
         (["--methods", "ple", "--seeds", str(2**32)], "seed"),
         (["--methods", "ple", "--sweep-methods", "ple"], "give a --sweep, or leave them out"),
-        (["--methods", "ple", "--sweep", "model.dropout"], "--sweep needs KEY="),
         (["--methods", "ple", "--sweep", "model.dropout=0.3", "--sweep-seeds", "x"], "--sweep-seeds needs whole numbers"),
         (["--methods", "ple", "--budget", "3", "--set", "training.epochs=2"], "--budget gives training.epochs, and so does"),
         (["--methods", "ple", "--split", "tset"], "--split must be one of"),
-        (["--methods", "ple", "--tune", "model.dropout"], "--tune needs KEY="),
-        (["--methods", "ple", "--tune", "model.dropuot=0,0.1"], "did you mean 'dropout'"),
     ],
 )
 def test_wrong_use_is_one_sentence_before_anything_is_trained(compare, tmp_path, arguments, fault):
@@ -140,3 +151,27 @@ def test_wrong_use_is_one_sentence_before_anything_is_trained(compare, tmp_path,
     assert code == 2
     assert err.startswith("error: ") and err.count("\n") == 1 and fault in err
     assert not list(tmp_path.glob("out/cells/*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (["--methods", "ple,ple"], "--methods names 'ple' twice; name each once"),
+        (["--methods", "ple", "--seeds", "1,01"], "--seeds names '1' twice; name each once"),
+        (["--methods", "ple", "--sweep", "model.dropout"], "--sweep needs KEY="),
+        (["--methods", "ple", "--sweep", "model.dropout=0.1,1e-1"], "--sweep has the same values twice"),
+        (["--methods", "ple", "--sweep", "model.dropout=0.3", "--sweep-seeds", "7"], "--sweep-seeds: 7 is not among --seeds"),
+        (
+            ["--methods", "ple", "--sweep", "model.dropout=0.3", "--tune", "model.towers=[4],[8]"],
+            "--sweep goes from one setting",
+        ),
+        (["--methods", "ple", "--tune", "model.dropout"], "--tune needs KEY="),
+        (["--methods", "ple", "--tune", "model.dropuot=0,0.1"], "did you mean 'dropout'"),
+    ],
+)
+def test_what_needs_no_tensorflow_is_refused_before_it_is_loaded(compare, tmp_path, monkeypatch, arguments, fault):
+    monkeypatch.setattr(compare_command, "load_tensorflow", lambda: pytest.fail("TensorFlow was loaded"))
+    code, _, err = compare(*arguments)
+    assert code == 2
+    assert err.startswith("error: ") and err.count("\n") == 1 and fault in err
+    assert not (tmp_path / "out").exists()

@@ -25,12 +25,12 @@ class FakeRun:
         self.fail: dict[tuple[str, float, int], Exception] = {}
         self.interrupt: tuple[str, float, int] | None = None
         self.further_tasks: Callable[[float], dict[str, dict[str, float]]] = lambda auc: {}
-        monkeypatch.setattr(cells, "train", self._train)
+        monkeypatch.setattr(cells, "train", self.train)
         monkeypatch.setattr(cells, "evaluate", self._evaluate)
         monkeypatch.setattr(cells, "release_memory", lambda: None)
         monkeypatch.setattr(compare, "measure_costs", lambda experiments, data, file: {})
 
-    def _train(self, experiment, data, directory, console, resume=False, watched_split=None):
+    def train(self, experiment, data, directory, console, resume=False, watched_split=None):
         training = experiment.training
         name = (experiment.method_name, training.learning_rate, training.seed)
         self.trained.append(name)

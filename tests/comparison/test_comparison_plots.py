@@ -72,6 +72,9 @@ def test_a_sweep_shows_means_and_deviations_of_students_and_teachers():
         students, teachers = (container[0] for container in axes.containers)
         assert (students.get_linestyle(), teachers.get_linestyle()) == ("-", "--")
         assert students.get_color() == teachers.get_color()
+        # Drawn aside, so that no bar hides another.
+        at_place = [line.get_transform().transform((1, 0.7))[0] for line in (students, teachers)]
+        assert 3 < at_place[1] - at_place[0] < 12
         assert [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"] == [1]
     assert axes_of(plot)[-1].get_xlabel() == "distillation.margin"
     assert what_points_are(plot) == "Points: mean over 3 seeds; bars: standard deviation."
@@ -110,6 +113,7 @@ def test_what_cannot_be_drawn_has_no_figure():
     for result in without.results:
         del result.history[1:]
     assert loss_curves(without).figure is None and cost_plot(without).figure is None
+    assert all(plot.needs for plot in comparison_plots(without).values())
 
 
 def test_undefined_values_leave_out_their_seed_and_the_figure_says_so():
@@ -134,6 +138,7 @@ def test_loss_curves_show_error_correction_where_both_were_trained():
     comparison = make_comparison(sweeps=[])
     plot = loss_curves(comparison)
     assert plot.title == "Test loss over the epochs" and "with and without error correction" in plot.caption
+    assert plot.caption.endswith("No epoch was chosen by these rows.")
     assert legend(plot) == ["crossdistil", "without_correction"]
     for axes, key in zip(axes_of(plot), ("test_log_loss", "test_finish_log_loss", "test_like_log_loss"), strict=True):
         assert axes.get_ylabel() == "Log loss (nats)"
@@ -161,7 +166,7 @@ def test_loss_curves_are_of_the_compared_split_and_one_seed_has_no_bars():
     comparison = make_comparison(["crossdistil", "without_correction"], sweeps=[])
     results = [make_result(method, 0, split="validation") for method in comparison.methods]
     plot = loss_curves(replace(comparison, results=results))
-    assert plot.title == "Validation loss over the epochs"
+    assert plot.title == "Validation loss over the epochs" and "chosen" not in plot.caption
     axes = axes_of(plot)[0]
     assert axes.containers[0][0].get_ydata() == pytest.approx([e["validation_log_loss"] for e in results[0].history])
     assert not any(segment.size for segment in axes.containers[0][2][0].get_segments())

@@ -58,6 +58,8 @@ def test_the_page_has_facts_tables_and_figures_and_needs_nothing_else(tmp_path):
     for text in ("Comparison of 3 methods", "3,000", "crossdistil compare", "paired t-test", "seed by seed"):
         assert text in page.text
     assert "Failures" not in page.text
+    for title in ("Differences to single, seed by seed", "Numbers of the figures", "AUC, Multi-AUC and log loss by margin"):
+        assert title in page.text
     mean = sum(result.summary["tasks"]["like"]["auc"] for result in comparison.results[:3]) / 3
     assert f"{mean:.4f}±" in page.text
     references = [value for name in ("src", "href", "xlink:href", "srcset", "data") for value in page.attributes(name)]
@@ -111,6 +113,14 @@ def test_without_any_result_the_page_says_so(tmp_path):
     comparison = make_comparison(["ple"], [], sweeps=[], costs={}, failures=[make_failure()], missing=[("ple", 2)])
     page = Page(written(tmp_path, comparison))
     assert page.plots == [] and "No training has a result." in page.text and "Figures" not in page.text
+
+
+def test_the_page_says_why_a_figure_is_missing(tmp_path):
+    comparison = small()
+    for result in comparison.results:
+        del result.history[1:]
+    text = Page(written(tmp_path, comparison)).text
+    assert "Test loss over the epochs: no figure, since it needs two epochs" in text and "Costs: no figure" in text
 
 
 def test_one_seed_has_no_notes_on_marks(tmp_path):

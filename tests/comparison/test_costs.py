@@ -11,9 +11,10 @@ import time
 
 import pytest
 
-from tf_crossdistil.comparison import costs
+from tf_crossdistil.comparison import compare, costs
 from tf_crossdistil.comparison.costs import Cost, measure_costs
 from tf_crossdistil.comparison.method_names import configured
+from tf_crossdistil.config.training import Checkpoints
 from tf_crossdistil.errors import CrossDistilError
 
 # Notes that it was started, and answers by the method that it is given.
@@ -71,6 +72,34 @@ def test_each_method_is_measured_once_and_kept(child, experiments, prepared, tmp
     assert [*measure_costs({"crossdistil": experiments["crossdistil"]}, prepared, file)] == ["crossdistil"]
     assert len(child.started()) == 2
     assert [*json.loads(file.read_text())] == ["taug", "crossdistil"]
+
+
+def test_what_says_nothing_of_a_step_changes_no_cost(child, experiments, prepared, tmp_path):
+    file = tmp_path / "costs.json"
+    measured = measure_costs(experiments, prepared, file)
+    changes = {"seed": 7, "epochs": 3, "early_stopping": None, "checkpoints": Checkpoints(every_steps=5)}
+    for method, experiment in experiments.items():
+        training = experiment.training.model_copy(update=changes)
+        experiments[method] = experiment.model_copy(update={"training": training})
+    assert measure_costs(experiments, prepared, file) == measured
+    assert len(child.started()) == 2
+
+
+def test_a_comparison_has_the_costs_of_methods_of_earlier_calls(fake, run, monkeypatch, tmp_path):
+    monkeypatch.setattr(compare, "measure_costs", measure_costs)
+    asked = []
+
+    def measured(method, *_):
+        asked.append(method)
+        return Cost(1, 20, 10, 1.5)
+
+    monkeypatch.setattr(costs, "_measured", measured)
+    run(["taug", "mmoe"], [0])
+    # Without a cost of its own, a method stays without.
+    file = tmp_path / "out/costs.json"
+    file.write_text(json.dumps({method: cost for method, cost in json.loads(file.read_text()).items() if method != "mmoe"}))
+    assert [*run(["ple"], [1]).costs] == ["ple", "taug"]
+    assert asked == ["taug", "mmoe", "ple"]
 
 
 def test_a_changed_configuration_is_measured_anew(child, experiments, prepared, tmp_path):

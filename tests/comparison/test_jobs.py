@@ -14,9 +14,10 @@ import pytest
 from rich.console import Console
 
 from tests.comparison.fake_training import SMALL
-from tf_crossdistil.comparison import cell_runner, compare
-from tf_crossdistil.comparison.cell_process import Outcome
+from tf_crossdistil.comparison import cell_process, cell_runner, cells, compare
+from tf_crossdistil.comparison.cell_process import CellProcess, Outcome
 from tf_crossdistil.comparison.cells import Cell, attempt
+from tf_crossdistil.comparison.settings import Setting
 
 
 class FakeProcess:
@@ -82,6 +83,34 @@ def test_ctrl_c_stops_every_process(fake, run, processes, monkeypatch):
     with pytest.raises(KeyboardInterrupt, match="stopped; 0 finished cells and what is saved of unfinished ones"):
         run(["ple", "taug", "mmoe"], [0, 1], jobs=2)
     assert len(processes) == 2 and all(process.told_to_stop for process in processes)
+
+
+def test_a_cell_that_another_call_is_at_work_on_is_left_alone(fake, run, monkeypatch):
+    train, of_other_call = fake.train, []
+
+    def train_beside_another_call(*arguments, **named):
+        trained = train(*arguments, **named)
+        # There are finished epochs, with which the other call would go on.
+        of_other_call.append(run(["ple"], [0]))
+        return trained
+
+    monkeypatch.setattr(cells, "train", train_beside_another_call)
+    comparison = run(["ple"], [0])
+    assert comparison.failures == [] and comparison.missing == []
+    (other,) = of_other_call
+    assert [failure.error for failure in other.failures] == [
+        "another call is at work on it; wait for it to end, and compare again"
+    ]
+    assert other.missing == [("ple", 0)] and fake.trained == [("ple", 0.001, 0)]
+
+
+def test_a_process_that_is_gone_before_it_is_given_a_cell_is_one_failed_cell(monkeypatch, prepared, shared_experiment):
+    monkeypatch.setattr(cell_process, "_train_cells", sys.exit)
+    process = CellProcess(prepared, "test")
+    wait_for(lambda: not process.is_alive)
+    process.start(Cell("ple", 0, Setting({}, shared_experiment), shared_experiment, prepared.directory))
+    assert str(process.outcome().result).startswith("its process ended with exit code 1, ")
+    process.wait_until_stopped()
 
 
 @pytest.fixture

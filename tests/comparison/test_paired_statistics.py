@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from scipy import stats  # type: ignore[import-untyped]
 
-from tf_crossdistil.comparison.paired_statistics import estimate, t_quantile_95
+from tf_crossdistil.comparison.paired_statistics import differences, estimate, t_quantile_95
 
 # Printed tables of Student's t, two-sided 95 %.
 TABLE = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 9: 2.262, 10: 2.228, 29: 2.045, 30: 2.042, 120: 1.980}
@@ -55,6 +55,15 @@ def test_equal_differences_are_no_chance_unless_they_are_0(values, expected):
     found = estimate(values)
     assert (found.deviation, found.p_value) == (0.0, expected)
     assert found.excludes_zero is (expected == 0)
+
+
+def test_differences_are_of_seeds_that_both_have_and_rounding_is_none():
+    values, baseline = {3: 0.1 + 0.2, 0: 0.5, 2: 0.7, 5: 0.9}, {0: 0.25, 3: 0.3, 2: 0.7 + 1e-9, 4: 0.1}
+    assert values[3] != baseline[3]
+    assert differences(values, baseline) == [0.0, 0.25, pytest.approx(-1e-9)]
+    # Large numbers have larger errors, such as those of squares.
+    assert differences({0: 1e9 + 1e-6}, {0: 1e9}) == [0.0]
+    assert estimate(differences({0: 0.1 + 0.2, 1: 0.3}, {0: 0.3, 1: 0.1 + 0.2})).p_value == 1
 
 
 def test_one_seed_has_no_deviation_and_none_has_no_mean():

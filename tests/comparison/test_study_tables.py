@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which tables a comparison gets, and what stands in their cells."""
 
+from dataclasses import replace
+from statistics import fmean
+
 import numpy as np
 import pytest
 from scipy import stats  # type: ignore[import-untyped]
 
+from tests.comparison.fake_comparison import make_comparison, make_sweep
 from tests.comparison.given_comparison import given
+from tf_crossdistil.comparison.comparison_figures import Figures
 from tf_crossdistil.comparison.costs import Cost
 from tf_crossdistil.comparison.study_tables import ABLATIONS, study_tables
+from tf_crossdistil.comparison.sweeps import SweepPoint
 
 SINGLE, PLE, WHOLE = [0.70, 0.71, 0.69], [0.72, 0.74, 0.70], [0.75, 0.755, 0.743]
 
@@ -65,8 +71,8 @@ def test_teachers_stand_below_their_students_unranked_and_set_against_the_studen
 def test_where_all_are_equal_nothing_is_best_and_rounding_does_not_make_a_difference(usual):
     assert {cell.rank for cell in column(tables_of(usual)["results"], "multi_auc").values()} == {None}
     # The mean of three equal numbers is not always the number.
-    uneven = given({"a": binary([0.1, 0.1, 0.1]), "b": binary([0.1]), "c": binary([0.05])}, "a")
-    assert np.mean([0.1, 0.1, 0.1]) != 0.1
+    uneven = given({"a": binary([0.1] * 3), "b": binary([0.05, 0.1, 0.15]), "c": binary([0.05] * 3)}, "a")
+    assert fmean([0.1] * 3) != fmean([0.05, 0.1, 0.15])
     assert [cell.rank for cell in column(tables_of(uneven)["results"], "auc").values()] == [1, 1, 2]
 
 
@@ -81,8 +87,8 @@ def test_of_losses_and_errors_less_is_better():
     assert losses["without_calibration"].difference == pytest.approx(np.mean([0.1, 0.11, 0.1]))
     for metric in ("mse", "rmse", "mae", "r2"):
         assert [cell.rank for cell in column(tables["values"], metric, task="price").values()] == [2, 1]
-    assert any("less is better for MSE, RMSE and MAE" in note for note in tables["values"].notes)
-    assert any("less is better for Log loss" in note for note in tables["ablations"].notes)
+    assert any("Less is better for MSE, RMSE and MAE." in note for note in tables["values"].notes)
+    assert any("Less is better for Log loss." in note for note in tables["ablations"].notes)
     # It is no table of values, and values have no Multi-AUC.
     assert {each.task for each in tables["results"].columns} == {"finish"}
 
@@ -97,7 +103,7 @@ def test_ablations_are_set_against_crossdistil_with_the_same_suffixes():
     methods = ["single", "kd_same_task", "crossdistil", "crossdistil+gkd", "without_correction+gkd", "kd_cross_task+ctfm"]
     figures = given({method: binary([value, value + 0.01]) for value, method in enumerate(methods)}, "single")
     tables = tables_of(figures)
-    assert [*tables] == ["results", "ablations", "ablations-gkd"]
+    assert [*tables] == ["results", "ablations", "ablations-gkd", "differences", "suffix-differences"]
     assert [row.method for row in tables["ablations"].rows] == ["crossdistil", "kd_same_task"]
     assert [row.method for row in tables["ablations-gkd"].rows] == ["crossdistil+gkd", "without_correction+gkd"]
     assert tables["ablations-gkd"].reference == "crossdistil+gkd"
@@ -109,10 +115,10 @@ def test_ablations_are_set_against_crossdistil_with_the_same_suffixes():
 def test_without_both_crossdistil_and_an_ablation_there_is_no_such_table():
     for methods in (["single", "crossdistil"], ["single", "without_calibration"]):
         figures = given({method: binary(SINGLE) for method in methods}, "single")
-        assert [*tables_of(figures)] == ["results"]
+        assert [*tables_of(figures)] == ["results", "differences"]
         assert [row.method for row in tables_of(figures)["results"].rows] == methods
     failed = given({"single": binary(SINGLE), "crossdistil": {}, "kd_same_task": binary(PLE)}, "single")
-    assert [*tables_of(failed)] == ["results"]
+    assert [*tables_of(failed)] == ["results", "differences"]
 
 
 def test_an_ablation_that_is_the_baseline_is_among_the_results():
@@ -140,10 +146,80 @@ def test_differences_are_over_common_seeds_only_and_notes_say_who_has_fewer():
     assert (cells["ple"].p_value, cells["ple"].seeds, cells["ple"].mean) == (None, 2, pytest.approx(0.85))
     assert (cells["mmoe"].mean, cells["mmoe"].difference, cells["mmoe"].rank) == (None, None, None)
     assert table.notes[:3] == [
-        "Mean ± standard deviation over 4 seeds (0, 1, 2, 3).",
-        "With fewer seeds: single 3, ple 2, mmoe 0; differences are over the seeds that both methods have.",
+        "Mean ± standard deviation over 3 seeds (0, 1, 2).",
+        "With other seeds, and so not ranked: ple (2, 3), mmoe (none); differences are over the seeds that both have.",
         "n/a: no seed gives a value.",
     ]
+
+
+def test_only_methods_with_all_seeds_are_ranked_against_each_other():
+    students = {"single": binary(SINGLE), "ple": binary(PLE), "taug": binary([0.9, 0.9]), "mmoe": binary([0.8, None, 0.9])}
+    table = tables_of(given(students, "single"))["results"]
+    assert [cell.rank for cell in column(table, "auc").values()] == [2, 1, None, None]
+    assert any("not ranked: taug (0, 1);" in note for note in table.notes)
+    assert any("a seed gives no value" in note for note in table.notes)
+
+
+def sweep_values(sweep, role, task, metric):
+    """By value and seed, `[values, seeds]`."""
+    return np.array([[result.summary[role][task][metric] for result in point.results] for point in sweep.points])
+
+
+def test_a_sweep_has_a_table_of_its_values_set_against_the_configured_one():
+    sweep = make_sweep("distillation.margin", 1.0, [0.0, 1.0, 2.0], lambda value: -0.01 * value)
+    table = tables_of(Figures.of(make_comparison(["single"], sweeps=[sweep], costs={})))["sweep-margin"]
+    assert [(each.task, each.metric) for each in table.columns] == [
+        ("mean over the tasks", "multi_auc"),
+        *((task, metric) for task in ("finish", "like") for metric in ("auc", "multi_auc", "log_loss")),
+    ]
+    rows = {row.title: row for row in table.rows}
+    assert [*rows] == [f"crossdistil{role}, {value}" for role in ("", " teachers") for value in (0.0, 1.0, 2.0)]
+    for role, title in (("tasks", ""), ("teachers", " teachers")):
+        for place, (task, metric) in enumerate([("finish", "auc"), ("finish", "multi_auc"), ("finish", "log_loss")], 1):
+            found = sweep_values(sweep, role, task, metric)
+            cell = rows[f"crossdistil{title}, 2.0"].cells[place]
+            assert (cell.mean, cell.deviation) == (pytest.approx(found[2].mean()), pytest.approx(found[2].std(ddof=1)))
+            assert cell.difference == pytest.approx((found[2] - found[1]).mean())
+            assert cell.p_value == pytest.approx(stats.ttest_rel(found[2], found[1]).pvalue)
+            assert rows[f"crossdistil{title}, 1.0"].cells[place].difference is None
+        both = (sweep_values(sweep, role, "finish", "multi_auc") + sweep_values(sweep, role, "like", "multi_auc")) / 2
+        assert rows[f"crossdistil{title}, 0.0"].cells[0].mean == pytest.approx(both[0].mean())
+    assert {cell.rank for row in table.rows[3:] for cell in row.cells} == {None}
+    assert (
+        "In brackets: the mean difference to the configured margin 1.0, of teachers to its teachers, seed by seed."
+        in table.notes
+    )
+    record = table.records()[0]
+    assert (record["key"], record["value"], record["method"]) == ("distillation.margin", "0.0", "crossdistil")
+    assert table.printed().heading == "Method, margin"
+
+
+def test_exchanged_labels_are_set_against_none_and_a_value_that_failed_stays_as_a_row():
+    sweep = make_sweep(
+        "training.label_exchange.like", None, [None, 0.5], lambda share: -0.1 * (share or 0), ("ple", "crossdistil")
+    )
+    sweep = replace(sweep, points=[*sweep.points, SweepPoint("ple", 0.9, [])])
+    table = tables_of(Figures.of(make_comparison(["single"], sweeps=[sweep], costs={})))["label-exchange"]
+    rows = {row.title: row for row in table.rows}
+    expected = ["ple, 0", "ple, 0.5", "ple, 0.9", "crossdistil, 0", "crossdistil, 0.5"]
+    assert [*rows] == [*expected, "crossdistil teachers, 0", "crossdistil teachers, 0.5"]
+    found = sweep_values(replace(sweep, points=sweep.points[:2]), "tasks", "finish", "auc")
+    assert rows["ple, 0.5"].cells[0].difference == pytest.approx((found[1] - found[0]).mean())
+    assert rows["ple, 0.9"].cells[0].mean is None and any("ple, 0.9 (none)" in note for note in table.notes)
+
+
+def test_differences_have_every_method_and_their_intervals():
+    students = {name: binary(auc, log_loss=SINGLE) for name, auc in {"single": SINGLE, "crossdistil": WHOLE}.items()}
+    students["kd_same_task"] = binary(PLE, log_loss=PLE)
+    table = tables_of(given(students, "single"))["differences"]
+    records = {(record["method"], record["metric"]): record for record in table.records()}
+    assert {method for method, _ in records} == {"crossdistil", "kd_same_task"}
+    record, change = records["kd_same_task", "log_loss"], np.subtract(PLE, SINGLE)
+    low, high = stats.t.interval(0.95, 2, change.mean(), stats.sem(change))
+    assert (record["difference"], record["low"], record["high"]) == pytest.approx((change.mean(), low, high))
+    shown = dict(table.printed().rows)
+    assert shown["crossdistil"][0].value + shown["crossdistil"][0].remark == "+0.0493±0.0100*"
+    assert shown["kd_same_task"][0].remark == ""
 
 
 def test_a_baseline_without_results_leaves_all_without_difference():

@@ -5,7 +5,8 @@ import pytest
 
 from tests.comparison.fake_training import SMALL
 from tf_crossdistil.comparison.settings import grid
-from tf_crossdistil.comparison.sweeps import SweepPlan, SweepPoint, axes, in_order
+from tf_crossdistil.comparison.sweep_plan import sweep_plan
+from tf_crossdistil.comparison.sweeps import SweepPoint, in_order, sweep_document
 from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.models.run import Run
 
@@ -17,8 +18,8 @@ def sweep(run, config_file):
     """Runs a comparison of PLE and TAUG with a sweep."""
 
     def sweep(texts=(MARGINS,), methods=("taug",), seeds=(), tune=(), of=("ple", "taug"), with_seeds=(0, 1)):
-        (setting, *_) = grid(config_file, SMALL, list(tune))
-        plan = SweepPlan(axes(config_file, SMALL, list(texts), setting), methods, seeds)
+        settings = grid(config_file, SMALL, list(tune))
+        plan = sweep_plan(config_file, SMALL, list(texts), settings, methods, seeds, list(with_seeds))
         return run(list(of), list(with_seeds), tune, sweeps=plan)
 
     return sweep
@@ -33,6 +34,24 @@ def test_each_value_is_trained_and_the_configured_one_taken_from_the_comparison(
     assert len(fake.trained) == 8
     trained = Run.open(tmp_path / "out/cells/taug/distillation.margin=4.0/seed=1").experiment
     assert (trained.distillation.method, trained.distillation.margin, trained.training.seed) == ("taug", 4.0, 1)
+
+
+def test_what_a_file_says_of_a_sweep(fake, sweep):
+    document = sweep_document(sweep().sweeps[0])
+    assert (document["key"], document["configured"]) == ("distillation.margin", 0.0)
+    assert [(point["method"], point["value"], point["seeds"]) for point in document["points"]] == [
+        ("taug", value, [0, 1]) for value in (-4.0, 0.0, 4.0)
+    ]
+    # 0.72 and 0.73.
+    auc = {"seeds": 2, "mean": pytest.approx(0.725), "deviation": pytest.approx(0.01 / 2**0.5)}
+    assert document["points"][0]["tasks"] == {
+        "finish": {
+            "auc": auc,
+            "multi_auc": {"seeds": 2, "mean": 0.5, "deviation": 0.0},
+            "log_loss": {"seeds": 0, "mean": None, "deviation": None},
+        }
+    }
+    assert document["points"][0]["teachers"] == {}
 
 
 def test_a_second_call_trains_nothing_and_results_hold_no_swept_cell(fake, sweep):
@@ -72,6 +91,7 @@ def test_the_configurations_own_method_is_swept_by_default(fake, sweep):
         ({"texts": [MARGINS, MARGINS]}, "--sweep has 'distillation.margin' twice"),
         ({"texts": ["distillation.margin"]}, "--sweep needs KEY=VALUE"),
         ({"texts": ["training.seed=1,2"]}, "--sweep cannot change training.seed, which --seeds gives"),
+        ({"texts": ["distillation.margin=1,1.0"]}, "--sweep has the same values twice"),
         ({"texts": ["distillation.margn=1"]}, "did you mean 'margin'"),
         ({"tune": ["training.learning_rate=0.001,0.01"]}, "--sweep goes from one setting"),
     ],

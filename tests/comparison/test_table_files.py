@@ -12,6 +12,8 @@ from rich.console import Console
 from tests.comparison.given_comparison import given
 from tf_crossdistil.comparison.costs import Cost
 from tf_crossdistil.comparison.latex_table import latex
+from tf_crossdistil.comparison.printed_table import divided
+from tf_crossdistil.comparison.study_rows import STYLES_NOTE
 from tf_crossdistil.comparison.study_tables import study_tables
 from tf_crossdistil.comparison.table_files import FORMATS, comma_separated, markdown, study_table_on_screen, write_tables
 from tf_crossdistil.errors import CrossDistilError
@@ -113,18 +115,28 @@ def test_latex_shows_ranks_marks_and_minus_signs(tables):
     assert r"\underline{0.7100$\pm$0.0100} & " in text
     assert r"0.6900$\pm$0.0100 ($-$0.0200)$^{**}$" in text
     assert r"my\_own.mod\$ule:Cl\textbar{}ass\_2+gkd & " in text
-    assert r"\multicolumn{2}{c}{finish}" in text and r"\cmidrule(lr){4-5}" in text
+    # A task of two columns with their differences is as wide as a page.
+    assert r"\multicolumn{2}{c}{finish}" in text and r"\cmidrule(lr){2-3}" in text and "{4-5}" not in text
     assert r"\usepackage{booktabs}" in text.splitlines()[0]
 
 
 def test_eight_tasks_go_into_several_tabulars_without_dividing_a_task():
     tasks = [f"task{number}" for number in range(8)]
     methods = {"crossdistil": values(0, tasks), "kd_same_task": values(0.1, tasks)}
-    results, ablations = study_tables(given(methods, "crossdistil"))
-    assert latex(results).count(r"\begin{tabular}{lrrrr}") == 4
-    text = latex(ablations)
-    assert text.count(r"\begin{tabular}{lrrr}") == 8
+    results, ablations, _ = study_tables(given(methods, "crossdistil"))
+    text = latex(results)
+    assert text.count(r"\begin{tabular}{lrrrr}") == 4
     assert re.findall(r"\{c\}\{(\w+)\}", text) == tasks
+    # Three columns of differences are wider than a page.
+    assert latex(ablations).count(r"\begin{tabular}") == 16
+
+
+def test_parts_of_columns_divide_no_group_that_fits():
+    assert divided([4, 4, 4, 4], ["a", "a", "b", "b"], 12) == [[0, 1], [2, 3]]
+    assert divided([4, 4, 4, 4], ["a", "a", "b", "b"], 16) == [[0, 1, 2, 3]]
+    assert divided([4, 4, 4, 4], ["", "", "", ""], 12) == [[0, 1, 2], [3]]
+    assert divided([4, 4, 4, 4], ["a", "a", "a", "b"], 8) == [[0, 1], [2, 3]]
+    assert divided([9, 9], ["a", "a"], 5) == [[0], [1]]
 
 
 def test_csv_and_json_have_every_number_in_full(figures, tables):
@@ -165,13 +177,22 @@ def test_on_screen_the_best_is_bold_and_the_second_underlined(tables):
     with console.capture() as capture:
         console.print(study_table_on_screen(table_of(tables, "results")))
     assert "\x1b[1m0.7200±0.0100\x1b[0m" in capture.get() and "\x1b[4m0.7100±0.0100\x1b[0m" in capture.get()
+    assert STYLES_NOTE in " ".join(capture.get().split())
+
+
+def test_a_pipe_is_told_nothing_of_styles(tables):
+    console = Console(width=160)
+    with console.capture() as capture:
+        console.print(study_table_on_screen(table_of(tables, "results")))
+    assert "In brackets" in capture.get() and "bold" not in capture.get()
+    assert STYLES_NOTE in table_of(tables, "results").notes
 
 
 def test_every_table_is_written_in_every_format_and_nothing_else(tables, tmp_path):
     folder = tmp_path / "deep" / "tables"
     write_tables(folder, tables)
     write_tables(folder, tables)
-    names = {"results", "ablations", "costs"}
+    names = {"results", "ablations", "costs", "differences"}
     assert {path.name for path in folder.iterdir()} == {f"{name}{suffix}" for name in names for suffix in FORMATS}
     assert (folder / "costs.md").read_text(encoding="utf-8") == markdown(table_of(tables, "costs"))
     assert (folder / "costs.csv").read_bytes().decode() == comma_separated(table_of(tables, "costs"))
@@ -179,7 +200,7 @@ def test_every_table_is_written_in_every_format_and_nothing_else(tables, tmp_pat
 
 def test_a_folder_that_cannot_be_written_is_named(tables, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(CrossDistilError, match=r"cannot write to .*file/tables"):
+    with pytest.raises(CrossDistilError, match=r"cannot write .*file/tables"):
         write_tables(tmp_path / "file" / "tables", tables)
     (tmp_path / "tables" / "results.md").mkdir(parents=True)
     with pytest.raises(CrossDistilError, match=r"cannot write .*results\.md"):

@@ -108,9 +108,13 @@ def test_on_a_phone_tables_scroll_in_their_own_box_and_keep_their_names(opened):
     moved = opened.execute_script(
         "const box = document.querySelector('.scroll'); box.scrollLeft = 200;"
         "const left = selector => box.querySelector(selector).getBoundingClientRect().left - box.getBoundingClientRect().left;"
-        "return [box.scrollLeft, left('tbody th.name'), left('thead .name'), left('tbody td')]"
+        "const of = (selector, name) => getComputedStyle(document.querySelector(selector))[name];"
+        "return [box.scrollLeft, left('tbody th.name'), left('thead .name'), left('tbody td'),"
+        " of('.scroll tbody th.name', 'backgroundColor'), of('body', 'backgroundColor'), of('.scroll', 'backgroundAttachment')]"
     )
-    scrolled, row_name, corner, first_cell = moved
+    scrolled, row_name, corner, first_cell, of_name, paper, shadow = moved
+    # Opaque names, and a shadow at the edge that the table's end covers.
+    assert of_name == paper and shadow == "local, scroll"
     assert scrolled > 0 and abs(row_name) < 1 and abs(corner) < 1 and first_cell < row_name + 200 - scrolled
 
 

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
+from tests.metrics.binned_error import expected_calibration_error
 from tf_crossdistil.metrics.exact import (
     auc,
     calibration_ratio,
-    expected_calibration_error,
     grouped_auc,
     log_loss,
     multi_auc,

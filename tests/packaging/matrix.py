@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Builds the wheel, installs it into a fresh environment of every Python that is here, and uses it there as its users do.
 
-`python -m tests.packaging.matrix [VERSION ...]`; the exit code is 1 if any of them failed. Packages are the newest that pip
-chooses: no constraints, which users do not have either.
+`python -m tests.packaging.matrix [VERSION ...]`; the exit code is 1 if any of them failed, or none is here. Packages are the
+newest that pip chooses: no constraints, which users do not have either.
 """
 
 import os
@@ -103,7 +103,7 @@ def use(python: str, wheel: Path, folder: Path) -> None:
 
 def main(versions: list[str]) -> int:
     """Tries every version and tells how each went; the exit code."""
-    failed = 0
+    failed = tried = 0
     with tempfile.TemporaryDirectory() as made:
         wheel = build_wheel(Path(made))
         print(f"built {wheel.name}", flush=True)
@@ -112,6 +112,7 @@ def main(versions: list[str]) -> int:
             if python is None:
                 print(f"{version}: not on this machine", flush=True)
                 continue
+            tried += 1
             start = time.monotonic()
             with tempfile.TemporaryDirectory() as folder:
                 try:
@@ -121,7 +122,7 @@ def main(versions: list[str]) -> int:
                     print(f"{version}: FAILED: {fault}", flush=True)
                 else:
                     print(f"{version}: installed, checked and used in {time.monotonic() - start:.0f} s", flush=True)
-    return int(failed > 0)
+    return int(failed > 0 or not tried)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 
 
 def test_it_builds_and_installs_from_itself(names: set[str]) -> None:
-    """`setup.py` reads the README; `pyproject.toml` says what builds it."""
+    """`pyproject.toml` says what builds it."""
     assert set(FILES) <= names
 
 

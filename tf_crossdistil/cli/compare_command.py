@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command that compares methods: compare."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ from rich.console import Console
 
 from tf_crossdistil.cli.ending import resumable
 from tf_crossdistil.comparison.settings import grid
+from tf_crossdistil.comparison.sweep_plan import sweep_plan
 from tf_crossdistil.config import SPLITS, duplicates
 from tf_crossdistil.errors import UsageError
 from tf_crossdistil.schema import PreparedData
@@ -86,18 +88,17 @@ def compare(
     with resumable():
         settings = grid(config, values, tune or [])
         prepared = PreparedData.open(data)
+        plan = sweep_plan(config, values, sweep or [], settings, swept_names, swept_numbers, numbers)
         load_tensorflow()
         from tf_crossdistil.comparison.cell_runner import usual_jobs
         from tf_crossdistil.comparison.compare import compare as compare_methods
         from tf_crossdistil.comparison.comparison_files import write_comparison
         from tf_crossdistil.comparison.comparison_table import Figures, comparison_tables
-        from tf_crossdistil.comparison.sweeps import SweepPlan, axes
 
-        plan = SweepPlan(axes(config, values, sweep or [], settings[0]), swept_names, swept_numbers)
         told = Console(stderr=True)
         comparison = compare_methods(settings, names, numbers, prepared, out, split, told, baseline, plan, jobs or usual_jobs())
     figures = Figures.of(comparison)
-    write_comparison(out, figures, settings[0].experiment, prepared)
+    write_comparison(out, figures, settings[0].experiment, prepared, shlex.join(["crossdistil", *sys.argv[1:]]))
     screen = Console(width=None if sys.stdout.isatty() else _WIDE)
     for part in comparison_tables(figures):
         screen.print(part)
@@ -116,7 +117,7 @@ def _listed(option: str, text: str) -> list[str]:
     if not all(items):
         raise UsageError(f"{option} needs values divided by commas; received '{text}'")
     if twice := duplicates(items):
-        raise UsageError(f"{option} names '{twice[0]}' twice")
+        raise UsageError(f"{option} names '{twice[0]}' twice; name each once")
     return items
 
 
@@ -126,7 +127,7 @@ def _numbers(option: str, text: str) -> list[int]:
         raise UsageError(f"{option} needs whole numbers from 0, divided by commas; received '{text}'")
     numbers = [int(item) for item in items]
     if twice := duplicates([str(number) for number in numbers]):
-        raise UsageError(f"{option} names '{twice[0]}' twice")
+        raise UsageError(f"{option} names '{twice[0]}' twice; name each once")
     return numbers
 
 

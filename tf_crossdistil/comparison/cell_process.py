@@ -7,9 +7,10 @@ import os
 import signal
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tf_crossdistil.startup import load_tensorflow
 
@@ -41,11 +42,16 @@ class CellProcess:
         self._process = context.Process(target=_train_cells, args=(other,), daemon=True)
         self._process.start()
         other.close()
-        self.connection.send((data, split))
+        self._send((data, split))
 
     def start(self, cell: "Cell") -> None:
         """Begins a cell; `connection` is ready when it is done."""
-        self.connection.send(cell)
+        self._send(cell)
+
+    def _send(self, message: Any) -> None:
+        # Of a process that is gone, `outcome` tells what became.
+        with suppress(ConnectionError):
+            self.connection.send(message)
 
     def outcome(self) -> Outcome:
         """What became of the cell that was begun, also where the process died over it."""

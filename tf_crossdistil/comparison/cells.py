@@ -2,7 +2,8 @@
 """A cell of a comparison: one method trained with one seed, kept on disk, so that it is never trained twice.
 
 A cell's folder is a run directory with the metrics of each measured split beside it, `test.json`, written last; or with
-`diverged.json`, where training broke down and would again.
+`diverged.json`, where training broke down and would again. Beside the folder is its lock, `.seed=N.lock`, which a call that
+trains or measures the cell holds.
 """
 
 import gc
@@ -24,6 +25,7 @@ from tf_crossdistil.evaluation.results import METRICS
 from tf_crossdistil.local_files import write_json
 from tf_crossdistil.models.run import Run
 from tf_crossdistil.schema import PreparedData
+from tf_crossdistil.training.lock import holding
 from tf_crossdistil.training.trainer import DivergedError, train
 
 
@@ -105,8 +107,17 @@ class Cell:
             console: where training shows its progress.
 
         Raises:
-            CrossDistilError: training or evaluation failed, or training diverged before.
+            CrossDistilError: training or evaluation failed, training diverged before, or another call is at work on the cell.
         """
+        if self.is_finished(split):
+            return self.kept_result(Run.open(self.directory), split)
+        self.directory.parent.mkdir(parents=True, exist_ok=True)
+        refusal = CrossDistilError("another call is at work on it; wait for it to end, and compare again")
+        # Outside the folder, which is removed where a training begins anew.
+        with holding(self.directory.with_name(f".{self.directory.name}.lock"), refusal):
+            return self._new_result(data, split, console)
+
+    def _new_result(self, data: PreparedData, split: str, console: Console) -> CellResult:
         if divergence := self.divergence(data):
             raise CrossDistilError(divergence)
         try:

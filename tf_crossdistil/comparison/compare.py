@@ -11,11 +11,12 @@ from rich.console import Console
 from tf_crossdistil.comparison.cell_runner import CellRunner, Failure
 from tf_crossdistil.comparison.cells import CellResult, selection_metric
 from tf_crossdistil.comparison.choosing import Choosing, cell_of
-from tf_crossdistil.comparison.costs import Cost, measure_costs
+from tf_crossdistil.comparison.costs import Cost, kept_costs, measure_costs
 from tf_crossdistil.comparison.kept_cells import CELLS_FOLDER, kept_cells
 from tf_crossdistil.comparison.method_names import configured, full_name, full_names
 from tf_crossdistil.comparison.settings import Setting
-from tf_crossdistil.comparison.sweeps import Sweep, SweepPlan, gathered
+from tf_crossdistil.comparison.sweep_plan import SweepPlan, check_among
+from tf_crossdistil.comparison.sweeps import Sweep, gathered
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.errors import CrossDistilError, UsageError
 from tf_crossdistil.evaluation.repeated_warnings import each_warning_once
@@ -43,7 +44,7 @@ class Comparison:
         failures: the cells of this call without a result.
         missing: the methods and seeds asked for that lack a result, those of sweeps included.
         sweeps: what became of methods while one value changed, a sweep a key.
-        costs: of training, by method.
+        costs: of training, by method; of methods that only earlier calls named, what those measured.
     """
 
     methods: list[str]
@@ -86,8 +87,8 @@ def compare(
         console: where progress is shown.
         baseline: the method that others are compared with, one of `methods`; default the single model, then plain PLE, then the
             first of `methods`.
-        sweeps: keys that are tried with several values; its methods and seeds are among the others, default the
-            configuration's own method and all seeds.
+        sweeps: keys that are tried with several values; its seeds are among the others, its methods, too, default the
+            configuration's own.
         jobs: how many cells are trained at a time; results do not depend on it.
 
     Raises:
@@ -100,7 +101,7 @@ def compare(
     first = settings[0]
     methods = full_names(methods, first.experiment)
     baseline = _full_baseline(baseline, methods, first.experiment)
-    plan = _complete_plan(sweeps or SweepPlan(), settings, methods, seeds)
+    plan = _complete_plan(sweeps or SweepPlan(), methods, first.experiment)
     metrics = {selection_metric(setting.experiment) for setting in settings}
     if len(metrics) > 1:
         raise UsageError(f"--tune chooses by one validation metric; received {' and '.join(sorted(metrics))}")
@@ -137,6 +138,8 @@ def compare(
         )
     grids = kept.grids | chosen.grids
     names = [*methods, *sorted({method for method, _ in kept.results} - {*methods})]
+    others = {method: result.setting.experiment for (method, _), result in kept.results.items() if method not in trained}
+    costs |= kept_costs(others, data, out / _COSTS_FILE)
     order = {seed: place for place, seed in enumerate(seeds)}
     return Comparison(
         methods=names,
@@ -153,7 +156,7 @@ def compare(
             *[(cell.method, cell.seed) for cell, result in zip(swept, sweep_results, strict=True) if result is None],
         ],
         sweeps=gathered(plan, [result for result in sweep_results if result is not None], kept.results),
-        costs=costs,
+        costs={name: costs[name] for name in names if name in costs},
     )
 
 
@@ -166,22 +169,13 @@ def _full_baseline(text: str | None, methods: Sequence[str], experiment: Experim
     return name
 
 
-def _complete_plan(plan: SweepPlan, settings: Sequence[Setting], methods: Sequence[str], seeds: Sequence[int]) -> SweepPlan:
-    """The plan with full names of its methods, and its seeds."""
+def _complete_plan(plan: SweepPlan, methods: Sequence[str], experiment: Experiment) -> SweepPlan:
+    """The plan with full names of its methods."""
     if not plan.axes:
         return plan
-    experiment = settings[0].experiment
-    if len(settings) > 1:
-        raise UsageError("--sweep goes from one setting, and --tune gives several; give the chosen values with --set")
     swept = [full_name(name, experiment, "--sweep-methods") for name in plan.methods] or [experiment.method_name]
-    for option, given, known in (("--sweep-methods", swept, methods), ("--sweep-seeds", plan.seeds, seeds)):
-        if others := [str(item) for item in given if item not in known]:
-            *_, listed = option.split("-")
-            raise UsageError(
-                f"{option}: {others[0]} is not among --{listed}, whose results are a part of every sweep; such are "
-                f"{', '.join(map(str, known))}"
-            )
-    return SweepPlan(plan.axes, swept, plan.seeds or seeds)
+    check_among("methods", swept, methods)
+    return SweepPlan(plan.axes, swept, plan.seeds)
 
 
 def _check_cells(settings: Sequence[Setting], methods: Sequence[str], data: PreparedData) -> None:

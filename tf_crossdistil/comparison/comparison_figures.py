@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tf_crossdistil.comparison.compare import Comparison
 from tf_crossdistil.comparison.method_names import without_suffixes
-from tf_crossdistil.comparison.paired_statistics import Estimate, estimate
+from tf_crossdistil.comparison.paired_statistics import Estimate, differences, estimate
 from tf_crossdistil.comparison.study_table import STUDENTS, TEACHERS
 from tf_crossdistil.evaluation.results import METRICS
 
@@ -47,9 +47,7 @@ class Figures:
 
     def differences(self, method: str, baseline: str, task: str, metric: str, role: str = STUDENTS) -> list[float]:
         """The method's students or teachers less the baseline's students, for each seed that both have."""
-        of_baseline = self._by_seed(baseline, task, metric)
-        values = self._by_seed(method, task, metric, role)
-        return [value - of_baseline[seed] for seed, value in values.items() if seed in of_baseline]
+        return differences(self._by_seed(method, task, metric, role), self._by_seed(baseline, task, metric))
 
     def seeds(self, method: str) -> set[int]:
         """Those with which the method has a result."""

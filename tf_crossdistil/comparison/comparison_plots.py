@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The figures of a comparison: what one value of the configuration does, learning curves, exchanged labels, costs."""
 
-import json
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,33 +12,31 @@ from tf_crossdistil.comparison.compare import Comparison
 from tf_crossdistil.comparison.cost_bars import cost_bars
 from tf_crossdistil.comparison.method_names import without_suffixes
 from tf_crossdistil.comparison.seed_lines import Axis, Line, Panel, seed_lines
+from tf_crossdistil.comparison.sweep_names import EXCHANGE, is_exchange, named, value_text
 from tf_crossdistil.comparison.sweeps import Sweep, SweepPoint
 from tf_crossdistil.evaluation.figures import line_style_of, to_svg_file
 from tf_crossdistil.evaluation.page import Plot
 from tf_crossdistil.evaluation.results import METRICS
 from tf_crossdistil.local_files import appears_whole
 
-_EXCHANGE = "training.label_exchange."
 # What learning curves show beside each other: with and without error correction.
 _CORRECTION = ("crossdistil", "without_correction")
 # A summary's name for each role, how lines of it look, and what the legend adds to the method's name.
 _ROLES = (("tasks", "-", ""), ("teachers", "--", " teachers"))
+_SWEEP_NEEDS = "two values with results of a binary task"
 
 _Read = Callable[[CellResult], float | None]
 
 
 def comparison_plots(comparison: Comparison) -> dict[str, Plot]:
-    """All figures by the name of their file; what cannot be drawn is left out."""
-    exchanges = [sweep for sweep in comparison.sweeps if sweep.key.startswith(_EXCHANGE)]
-    others = [sweep for sweep in comparison.sweeps if sweep not in exchanges]
-    plots = {_file_name("sweep", sweep, others): sweep_plot(comparison, sweep) for sweep in others}
-    plots["loss-curves"] = loss_curves(comparison)
-    for sweep in exchanges:
-        plots["label-exchange" if len(exchanges) == 1 else _file_name("label-exchange", sweep, exchanges)] = exchange_drop(
-            comparison, sweep
-        )
-    plots["costs"] = cost_plot(comparison)
-    return {name: plot for name, plot in plots.items() if plot.figure is not None}
+    """All figures by the name of their file; those that cannot be drawn say what they need."""
+    sweeps = named(comparison.sweeps)
+    return {
+        **{name: sweep_plot(comparison, sweep) for name, sweep in sweeps.items() if not is_exchange(sweep)},
+        "loss-curves": loss_curves(comparison),
+        **{name: exchange_drop(comparison, sweep) for name, sweep in sweeps.items() if is_exchange(sweep)},
+        "costs": cost_plot(comparison),
+    }
 
 
 def write_figures(folder: Path, comparison: Comparison) -> None:
@@ -64,10 +60,10 @@ def sweep_plot(comparison: Comparison, sweep: Sweep) -> Plot:
     """Multi-AUC of students and teachers over the values of a key: mean over the binary tasks, and each task."""
     values = [point.value for point in sweep.points]
     numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-    categories = [] if numeric else list(dict.fromkeys(map(_text, values)))
+    categories = [] if numeric else list(dict.fromkeys(map(value_text, values)))
 
     def place(value: Any) -> float:
-        return float(value) if numeric else categories.index(_text(value))
+        return float(value) if numeric else categories.index(value_text(value))
 
     def panel(title: str, tasks: Sequence[str]) -> Panel:
         return _by_value(
@@ -87,8 +83,9 @@ def sweep_plot(comparison: Comparison, sweep: Sweep) -> Plot:
     return Plot(
         f"Multi-AUC by {name}",
         f"Each point is trained with another {sweep.key}; everything else is as configured. Higher is better. Bars are "
-        "standard deviations over the seeds; dashed lines are teachers.",
+        "standard deviations over the seeds; dashed lines are teachers, drawn a little aside.",
         seed_lines([*whole, *(panel(task, [task]) for task in tasks)], axis),
+        _SWEEP_NEEDS,
     )
 
 
@@ -111,18 +108,20 @@ def loss_curves(comparison: Comparison) -> Plot:
 
     whole = [panel("Mean over the tasks", f"{split}_log_loss")] if len(tasks) > 1 else []
     panels = [*whole, *(panel(task, f"{split}_{task}_log_loss") for task in tasks)]
+    not_chosen = "" if split == "validation" else " No epoch was chosen by these rows."
     with_and_without = " with and without error correction" if pairs else ""
     return Plot(
         f"{split.capitalize()} loss over the epochs",
         f"Log loss of the students on the {split} rows{with_and_without}, as far as every seed was trained. Lower is better. "
-        "Bars are standard deviations over the seeds. No epoch was chosen by these rows.",
+        f"Bars are standard deviations over the seeds.{not_chosen}",
         seed_lines(panels, Axis("Epoch", whole=True)),
+        "two epochs with which every seed of a method was trained, and a binary task",
     )
 
 
 def exchange_drop(comparison: Comparison, sweep: Sweep) -> Plot:
     """How AUC and Multi-AUC fall, seed by seed, with the share of a task's positive labels that is exchanged."""
-    exchanged = sweep.key.removeprefix(_EXCHANGE)
+    exchanged = sweep.key.removeprefix(EXCHANGE)
     configured = {
         (point.method, result.seed): result
         for point in sweep.points
@@ -154,11 +153,12 @@ def exchange_drop(comparison: Comparison, sweep: Sweep) -> Plot:
         f"Exchanged labels of {exchanged}",
         f"So many of the training rows' positive {exchanged} labels changed places with negative ones. Each point is the value "
         f"less that of the same seed with {100 * (sweep.configured or 0):g} % exchanged; the further below 0, the greater the "
-        "drop. Bars are standard deviations over the seeds; dashed lines are teachers.",
+        "drop. Bars are standard deviations over the seeds; dashed lines are teachers, drawn a little aside.",
         seed_lines(
             [panel(task, metric) for task in tasks for metric in ("auc", "multi_auc")],
             Axis(f"Positives of {exchanged} exchanged (%)"),
         ),
+        _SWEEP_NEEDS,
     )
 
 
@@ -170,14 +170,8 @@ def cost_plot(comparison: Comparison) -> Plot:
         "Each method in a process of its own: processor time of a training step, the median over steps; parameters that an "
         "export serves in full colour, and in pale what is trained beside them; the largest resident memory of the process.",
         cost_bars([(comparison.methods.index(method), method, cost) for method, cost in costs.items()]),
+        "the measured cost of a method",
     )
-
-
-def _file_name(prefix: str, sweep: Sweep, others: Sequence[Sweep]) -> str:
-    """The last part of the key, or all of it where another sweep's ends alike."""
-    last = sweep.key.rpartition(".")[2]
-    alike = [other for other in others if other.key.rpartition(".")[2] == last]
-    return re.sub(r"[^\w-]", "-", f"{prefix}-{last if len(alike) == 1 else sweep.key}")
 
 
 def _by_value(
@@ -230,8 +224,3 @@ def _has_both(method: str, methods: Iterable[str]) -> bool:
     """Whether it is one of the two of `_CORRECTION`, and the other was trained with the same suffixes."""
     plain = without_suffixes(method)
     return plain in _CORRECTION and {f"{each}{method.removeprefix(plain)}" for each in _CORRECTION} <= {*methods}
-
-
-def _text(value: Any) -> str:
-    """A value that is no number, as the configuration would have it."""
-    return value if isinstance(value, str) else json.dumps(value)

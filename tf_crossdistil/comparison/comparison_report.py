@@ -10,6 +10,7 @@ from tf_crossdistil.comparison.comparison_figures import Figures
 from tf_crossdistil.comparison.comparison_plots import comparison_plots
 from tf_crossdistil.comparison.html_table import html_table
 from tf_crossdistil.comparison.printed_table import Table
+from tf_crossdistil.comparison.sweep_tables import SweepTable
 from tf_crossdistil.evaluation.page import Section, note, write_page
 
 
@@ -26,13 +27,15 @@ def write_comparison_report(path: Path, figures: Figures, tables: Sequence[Table
         CrossDistilError: the file cannot be written.
     """
     comparison = figures.comparison
-    shown = [html_table(table) for table in tables]
+    shown = [html_table(table) for table in tables if not isinstance(table, SweepTable)]
+    of_figures = [html_table(table) for table in tables if isinstance(table, SweepTable)]
     several = any(len(figures.seeds(method)) > 1 for method in comparison.methods)
     notes = [_NOTE, *([_SEEDS_NOTE] if several else [])]
     sections = [
         Section("Failures", _failures(comparison)),
         Section("Results", "".join([*shown, *map(note, notes)]) if shown else note(_NOTHING)),
-        Section("Figures", plots=comparison_plots(comparison).values()),
+        Section("Figures", plots=comparison_plots(comparison).values() if comparison.results else ()),
+        Section("Numbers of the figures", "".join(of_figures)),
     ]
     write_page(path, f"Comparison of {len(comparison.methods)} methods", facts, sections)
 

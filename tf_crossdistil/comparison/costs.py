@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 # Takes the experiment as JSON on its input and the data's folder as argument.
 _COMMAND = [sys.executable, "-m", "tf_crossdistil.comparison.measure_cost"]
 
+# Of `training`, what says nothing of a step.
+_FREE = {"seed", "epochs", "early_stopping", "checkpoints"}
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -54,24 +57,34 @@ def measure_costs(experiments: Mapping[str, Experiment], data: PreparedData, fil
     Raises:
         CrossDistilError: the file is damaged, or cannot be written.
     """
-    kept = read_json(file) if file.is_file() else {}
-    costs = {}
+    costs = kept_costs(experiments, data, file)
     for method, experiment in experiments.items():
-        digest = _digest(experiment, data)
-        cost = _kept_cost(kept.get(method), digest)
-        if cost is None:
-            cost = _measured(method, experiment, data)
-            if cost is None:
-                continue
-            kept[method] = {"digest": digest} | asdict(cost)
-            write_json(file, kept)
-        costs[method] = cost
-    return costs
+        if method not in costs and (cost := _measured(method, experiment, data)) is not None:
+            costs[method] = cost
+            # Read anew, since another call may have added to it.
+            write_json(file, _content(file) | {method: {"digest": _digest(experiment, data)} | asdict(cost)})
+    return {method: costs[method] for method in experiments if method in costs}
+
+
+def kept_costs(experiments: Mapping[str, Experiment], data: PreparedData, file: Path) -> dict[str, Cost]:
+    """What the file of `measure_costs` has already of methods with their configuration and data.
+
+    Raises:
+        CrossDistilError: the file is damaged.
+    """
+    content = _content(file)
+    found = {method: _kept_cost(content.get(method), _digest(experiment, data)) for method, experiment in experiments.items()}
+    return {method: cost for method, cost in found.items() if cost is not None}
+
+
+def _content(file: Path) -> dict[str, Any]:
+    return read_json(file) if file.is_file() else {}
 
 
 def _digest(experiment: Experiment, data: PreparedData) -> str:
     """Of all that a cost depends on, but for the machine."""
-    content = [experiment.model_dump(mode="json"), data.metadata.run, data.metadata.schema_hash]
+    settings = experiment.model_dump(mode="json", exclude={"training": _FREE})
+    content = [settings, data.metadata.run, data.metadata.schema_hash]
     return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -7,10 +7,10 @@ A document that takes them in needs `\usepackage{booktabs}`; with pdfLaTeX, name
 import re
 from itertools import groupby
 
-from tf_crossdistil.comparison.printed_table import PrintedCell, PrintedColumn, PrintedTable, Table
+from tf_crossdistil.comparison.printed_table import PrintedCell, PrintedColumn, PrintedTable, Table, divided
 
-# As many columns of a mean, its deviation and its difference as a page is wide enough for, in small print.
-_ACROSS = 4
+# A text width of 345 pt, as of the standard classes, in characters of small print; columns are two characters apart.
+_WIDTH, _DIVIDER = 82, 2
 _SPECIAL = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -38,7 +38,10 @@ _RANKS = {1: r"\textbf{%s}", 2: r"\underline{%s}"}
 def latex(table: Table) -> str:
     """A `table` environment, wide ones in several tabulars below each other; its notes follow in small print."""
     printed = table.printed()
-    tabulars = [_tabular(printed, part) for part in _parts(printed.columns)]
+    names = max(map(len, [printed.heading, *(name for name, _ in printed.rows)])) + _DIVIDER
+    widths = [max(map(len, texts)) + _DIVIDER for texts in _texts(printed)]
+    parts = divided(widths, [column.group for column in printed.columns], _WIDTH - names)
+    tabulars = [_tabular(printed, part) for part in parts]
     lines = [
         r"% Needs \usepackage{booktabs}.",
         r"\begin{table}",
@@ -46,6 +49,7 @@ def latex(table: Table) -> str:
         rf"  \caption{{{_escaped(table.title)}}}",
         rf"  \label{{tab:{re.sub(r'[^A-Za-z0-9-]', '-', table.name)}}}",
         r"  \footnotesize",
+        r"  \setlength{\tabcolsep}{4pt}",
         "\n  \\par\\medskip\n".join(tabulars),
         r"  \par\medskip",
         *(rf"  {_escaped(note)}" for note in table.notes),
@@ -54,16 +58,12 @@ def latex(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _parts(columns: list[PrintedColumn]) -> list[list[int]]:
-    """The indices of each tabular's columns, no group divided."""
-    parts: list[list[int]] = []
-    for _, found in groupby(range(len(columns)), key=lambda index: columns[index].group):
-        group = list(found)
-        if parts and len(parts[-1]) + len(group) <= _ACROSS:
-            parts[-1] += group
-        else:
-            parts.append(group)
-    return parts
+def _texts(printed: PrintedTable) -> list[list[str]]:
+    """What stands in each column, but for groups."""
+    return [
+        [column.title, *(cells[index].value + cells[index].remark for _, cells in printed.rows)]
+        for index, column in enumerate(printed.columns)
+    ]
 
 
 def _tabular(printed: PrintedTable, part: list[int]) -> str:
@@ -99,7 +99,7 @@ def _row(cells: list[str]) -> str:
 def _cell(cell: PrintedCell) -> str:
     value = _RANKS.get(cell.rank or 0, "%s") % _number(cell.value)
     mark = f"$^{{{cell.mark}}}$" if cell.mark else ""
-    return f"{value} ({_number(cell.bracket)}){mark}" if cell.bracket else value
+    return f"{value} ({_number(cell.bracket)}){mark}" if cell.bracket else f"{value}{mark}"
 
 
 def _number(text: str) -> str:

@@ -2,10 +2,13 @@
 """Mean, deviation and confidence interval of a few numbers, one a seed."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from statistics import fmean, stdev
+
+# Sums of many numbers in another order differ by less.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,10 @@ class Estimate:
         """Whether the interval lies on one side of 0; False where there is none."""
         return self.interval is not None and (self.interval[0] > 0 or self.interval[1] < 0)
 
+    def moments(self) -> dict[str, float | None]:
+        """`{"seeds", "mean", "deviation"}`, as files have them."""
+        return {"seeds": self.seeds, "mean": self.mean, "deviation": self.deviation}
+
 
 def estimate(values: Sequence[float]) -> Estimate:
     """What independent, about normal numbers say of their mean."""
@@ -43,6 +50,12 @@ def estimate(values: Sequence[float]) -> Estimate:
     error = deviation / math.sqrt(seeds)
     reach = t_quantile_95(seeds - 1) * error
     return Estimate(seeds, mean, deviation, (mean - reach, mean + reach), _p_value(mean, error, seeds - 1))
+
+
+def differences(values: Mapping[int, float], baseline: Mapping[int, float]) -> list[float]:
+    """The values less the baseline's, by seed, for each seed that both have; 0 where they differ by rounding alone."""
+    pairs = [(value, baseline[seed]) for seed, value in values.items() if seed in baseline]
+    return [0.0 if math.isclose(*pair, rel_tol=_ROUNDING, abs_tol=_ROUNDING) else pair[0] - pair[1] for pair in pairs]
 
 
 @cache

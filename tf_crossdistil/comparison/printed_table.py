@@ -2,7 +2,9 @@
 """A table as readers see it: what every rendering shows, whatever it is of."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 
@@ -25,7 +27,7 @@ class PrintedCell:
     @property
     def remark(self) -> str:
         """What follows the value."""
-        return f" ({self.bracket}){self.mark}" if self.bracket else ""
+        return f" ({self.bracket}){self.mark}" if self.bracket else self.mark
 
 
 @dataclass(frozen=True)
@@ -67,3 +69,28 @@ class Table(ABC):
     @abstractmethod
     def records(self) -> list[dict[str, Any]]:
         """Its numbers in full precision, by the names of the same plain columns in each row; None where undefined."""
+
+
+def divided(widths: Sequence[int], groups: Sequence[str], room: int) -> list[list[int]]:
+    """The indices of columns in parts no wider than `room`; a group is divided only where it is wider by itself.
+
+    Args:
+        widths: of the columns.
+        groups: of the columns; those without one may be divided anywhere.
+        room: a single column that is wider is a part of its own.
+    """
+    parts: list[list[int]] = [[]]
+
+    def left() -> int:
+        return room - sum(widths[index] for index in parts[-1])
+
+    for group, found in groupby(range(len(widths)), key=lambda index: groups[index]):
+        indices = list(found)
+        whole = sum(widths[index] for index in indices)
+        if group and parts[-1] and whole > left():
+            parts.append([])
+        for index in indices:
+            if parts[-1] and widths[index] > left():
+                parts.append([])
+            parts[-1].append(index)
+    return parts

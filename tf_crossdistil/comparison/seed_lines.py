@@ -11,11 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.container import Container
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import ScaledTranslation
 
 from tf_crossdistil.evaluation.figures import INK, color_of, marker_of, styled, wrapped
 
 # A range of positive numbers that is wider than this has a logarithmic axis.
 _WIDE = 50
+# How far dashed lines are drawn to the right, in inches.
+_ASIDE = 0.06
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def seed_lines(panels: Sequence[Panel], axis: Axis) -> Figure | None:
     for axes, panel in zip(every_axes, shown, strict=True):
         for line in panel.lines:
             if line.defined:
-                handles.setdefault(wrapped(line.name), _draw(axes, line))
+                handles.setdefault(wrapped(line.name), _draw(axes, line, figure))
         if axis.marked is not None:
             handles["configured value"] = axes.axvline(axis.marked, color=INK, linestyle=":", linewidth=1.2)
         axes.set_title(panel.title, loc="left", fontsize=11)
@@ -95,9 +98,9 @@ def seed_lines(panels: Sequence[Panel], axis: Axis) -> Figure | None:
     return figure
 
 
-def _draw(axes: Axes, line: Line) -> Container:
+def _draw(axes: Axes, line: Line, figure: Figure) -> Container:
     places, numbers = list(line.defined), list(line.defined.values())
-    return axes.errorbar(
+    drawn = axes.errorbar(
         places,
         [fmean(values) for values in numbers],
         yerr=[stdev(values) if len(values) > 1 else math.nan for values in numbers],
@@ -108,6 +111,12 @@ def _draw(axes: Axes, line: Line) -> Container:
         elinewidth=1,
         capsize=2.5,
     )
+    if line.style == "--":
+        # So that no bar of a method's students hides one of its teachers; later, since limits are to be those of the places.
+        aside = axes.transData + ScaledTranslation(_ASIDE, 0, figure.dpi_scale_trans)
+        for artist in drawn.get_children():
+            artist.set_transform(aside)
+    return drawn
 
 
 def _set_places(axes: Axes, axis: Axis, places: Sequence[float]) -> None:

@@ -9,6 +9,8 @@ from rich.console import Console, ConsoleOptions
 from rich.table import Table
 from rich.text import Text
 
+from tf_crossdistil.comparison.printed_table import PrintedColumn, divided
+
 _DIVIDER = len(" │ ")
 
 
@@ -16,34 +18,30 @@ _DIVIDER = len(" │ ")
 class SplitTable:
     """Names down and columns across, in as many tables as the screen's width takes, each with all names; no cell is cut.
 
+    Groups of columns are divided only where one is wider than the screen.
+
     Attributes:
         title: above each table.
         heading: of the names.
-        columns: their headings, each of one line or several.
-        sections: by heading the rows below it, each a name and a cell a column; one section may go without a heading, as "".
+        columns: their headings.
+        rows: each a name and a cell a column.
     """
 
     title: str
     heading: str
-    columns: Sequence[str]
-    sections: dict[str, list[tuple[str, list[Text]]]]
+    columns: Sequence[PrintedColumn]
+    rows: Sequence[tuple[str, list[Text]]]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
-        names = [self.heading, *self.sections, *(_indented(name) for name, _ in self._rows)]
+        names = [self.heading, *(_indented(name) for name, _ in self.rows)]
         room = options.max_width - max(map(cell_len, names))
-        left = room
-        part: list[int] = []
-        for index, width in enumerate(self._widths):
-            if part and _DIVIDER + width > left:
-                yield self._table(part, room)
-                part, left = [], room
-            part.append(index)
-            left -= _DIVIDER + width
-        yield self._table(part, room)
+        widths = [_DIVIDER + width for width in self._widths]
+        for part in divided(widths, [column.group for column in self.columns], room):
+            yield self._table(part, room)
 
     @property
-    def _rows(self) -> list[tuple[str, list[Text]]]:
-        return [row for rows in self.sections.values() for row in rows]
+    def _headings(self) -> list[str]:
+        return ["\n".join(filter(None, [column.group, column.title])) for column in self.columns]
 
     @property
     def _widths(self) -> list[int]:
@@ -56,8 +54,8 @@ class SplitTable:
     def _lines(self, divider: str | None) -> list[list[str]]:
         """What must not be divided in each column, its heading included."""
         return [
-            [part for text in (title, *(cells[index].plain for _, cells in self._rows)) for part in text.split(divider)]
-            for index, title in enumerate(self.columns)
+            [part for text in (title, *(cells[index].plain for _, cells in self.rows)) for part in text.split(divider)]
+            for index, title in enumerate(self._headings)
         ]
 
     def _table(self, part: list[int], room: int) -> Table:
@@ -66,13 +64,9 @@ class SplitTable:
         table.add_column(Text(self.heading), overflow="fold")
         for index in part:
             width = min(self._widths[index], max(room - _DIVIDER, self._word_widths[index]))
-            table.add_column(Text(self.columns[index]), justify="right", width=width)
-        for heading, rows in self.sections.items():
-            if heading:
-                table.add_row(Text(heading, "bold"))
-            for name, cells in rows:
-                table.add_row(Text(_indented(name)), *(self._padded(cells[index], index, room) for index in part))
-            table.add_section()
+            table.add_column(Text(self._headings[index]), justify="right", width=width)
+        for name, cells in self.rows:
+            table.add_row(Text(_indented(name)), *(self._padded(cells[index], index, room) for index in part))
         return table
 
     def _padded(self, cell: Text, index: int, room: int) -> Text:

@@ -44,16 +44,18 @@ class StudyCell:
 
 @dataclass(frozen=True)
 class StudyRow:
-    """A method's students or teachers, as `role` says, with a cell for each column of the table."""
+    """A method's students or teachers, as `role` says, with a cell for each column of the table; `value` is of a sweep."""
 
     method: str
     role: str
     cells: list[StudyCell]
+    value: str = ""
 
     @property
     def title(self) -> str:
-        """What the row is called: students by their method alone."""
-        return self.method if self.role == STUDENTS else f"{self.method} {self.role}"
+        """What the row is called: students by their method alone, with the value of a sweep behind a comma."""
+        name = self.method if self.role == STUDENTS else f"{self.method} {self.role}"
+        return f"{name}, {self.value}" if self.value else name
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,16 @@ class StudyTable(Table):
     rows: list[StudyRow]
     notes: list[str]
 
+    @property
+    def heading(self) -> str:
+        """Of the rows."""
+        return "Method"
+
     def printed(self) -> PrintedTable:
         """Means with their deviations, differences in brackets."""
         columns = [PrintedColumn(column.task, METRICS[column.metric].title) for column in self.columns]
         rows = [(row.title, [_printed(*pair) for pair in zip(self.columns, row.cells, strict=True)]) for row in self.rows]
-        return PrintedTable("Method", columns, rows)
+        return PrintedTable(self.heading, columns, rows)
 
     def records(self) -> list[dict[str, Any]]:
         """One for each method, role, task and metric."""

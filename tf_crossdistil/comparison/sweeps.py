@@ -4,12 +4,12 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tf_crossdistil.comparison.cells import CellResult
-from tf_crossdistil.comparison.settings import Setting, grid, value_at
-from tf_crossdistil.errors import UsageError
+from tf_crossdistil.comparison.paired_statistics import estimate
+from tf_crossdistil.comparison.sweep_plan import Axis, SweepPlan
+from tf_crossdistil.evaluation.results import METRICS
 
 
 @dataclass(frozen=True)
@@ -40,53 +40,6 @@ class Sweep:
     key: str
     configured: Any
     points: list[SweepPoint]
-
-
-@dataclass(frozen=True)
-class Axis:
-    """The values of a key that are to be tried.
-
-    Attributes:
-        key: of the configuration.
-        configured: the configuration's own value.
-        settings: one a value, the configured one not among them.
-    """
-
-    key: str
-    configured: Any
-    settings: list[Setting]
-
-
-@dataclass(frozen=True)
-class SweepPlan:
-    """What to sweep: every axis, with each of the `methods` and `seeds`; empty `methods` or `seeds` mean the usual ones."""
-
-    axes: Sequence[Axis] = ()
-    methods: Sequence[str] = ()
-    seeds: Sequence[int] = ()
-
-
-def axes(config: Path, overrides: list[str], texts: Sequence[str], setting: Setting) -> list[Axis]:
-    """What `--sweep` asks for.
-
-    Args:
-        config: the configuration file.
-        overrides: `KEY=VALUE`, in every setting.
-        texts: `KEY=VALUE,VALUE,...` each.
-        setting: the configuration without any of them.
-
-    Raises:
-        UsageError: a key or value cannot be, or is there twice.
-    """
-    found: list[Axis] = []
-    for text in texts:
-        settings = grid(config, overrides, [text], "--sweep")
-        (key,) = settings[0].values
-        if key in [axis.key for axis in found]:
-            raise UsageError(f"--sweep has '{key}' twice; list all its values behind one")
-        configured = value_at(setting.experiment, key)
-        found.append(Axis(key, configured, [other for other in settings if other.experiment != setting.experiment]))
-    return found
 
 
 def gathered(plan: SweepPlan, swept: Sequence[CellResult], usual: Mapping[tuple[str, int], CellResult]) -> list[Sweep]:
@@ -123,3 +76,35 @@ def in_order(points: Sequence[SweepPoint]) -> list[SweepPoint]:
     if not all(isinstance(value, int | float) for value in values):
         return list(points)
     return sorted(points, key=lambda point: -math.inf if point.value is None else point.value)
+
+
+def sweep_document(sweep: Sweep) -> dict[str, Any]:
+    """Its entry in `comparison.json`.
+
+    Returns:
+        `{"key", "configured", "points": [{"method", "value", "seeds", "tasks": {task: {metric: {"seeds", "mean",
+        "deviation"}}}, "teachers": ...}]}`, where a point's `seeds` are those with a result.
+    """
+    return {"key": sweep.key, "configured": sweep.configured, "points": [_point_document(point) for point in sweep.points]}
+
+
+def _point_document(point: SweepPoint) -> dict[str, Any]:
+    return {
+        "method": point.method,
+        "value": point.value,
+        "seeds": [result.seed for result in point.results],
+        "tasks": _means(point.results, "tasks"),
+        "teachers": _means(point.results, "teachers"),
+    }
+
+
+def _means(results: Sequence[CellResult], role: str) -> dict[str, dict[str, Any]]:
+    """By task and metric, what summaries have of a role; undefined values are left out."""
+    values: dict[str, dict[str, list[float]]] = {}
+    for result in results:
+        for task, metrics in result.summary[role].items():
+            for metric in (metric for metric in metrics if metric in METRICS):
+                of_metric = values.setdefault(task, {}).setdefault(metric, [])
+                if metrics[metric] is not None:
+                    of_metric.append(metrics[metric])
+    return {task: {metric: estimate(found).moments() for metric, found in metrics.items()} for task, metrics in values.items()}

@@ -5,15 +5,17 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.text import Text
 
 from tf_crossdistil.comparison.latex_table import latex
 from tf_crossdistil.comparison.printed_table import PrintedCell, PrintedColumn, Table
 from tf_crossdistil.comparison.split_table import SplitTable
+from tf_crossdistil.comparison.study_rows import STYLES_NOTE
 from tf_crossdistil.local_files import appears_whole
 
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#~|&$])")
@@ -24,7 +26,7 @@ _MARKDOWN_RANKS = {1: "**{}**", 2: "<u>{}</u>"}
 def markdown(table: Table) -> str:
     """A table of GitHub's Markdown below its title, its notes as a list."""
     printed = table.printed()
-    headings = [printed.heading, *(_heading(column, " ") for column in printed.columns)]
+    headings = [printed.heading, *map(_heading, printed.columns)]
     rows = [[_escaped(name), *map(_markdown_cell, cells)] for name, cells in printed.rows]
     lines = [
         _markdown_row(list(map(_escaped, headings))),
@@ -77,12 +79,21 @@ def study_table_on_screen(table: Table) -> RenderableType:
     # So that values stand below each other, whatever follows them.
     widths = [max(len(cell.remark) for cell in column) for column in columns]
     rows = [(name, list(map(_screen_cell, cells, widths))) for name, cells in printed.rows]
-    shown = SplitTable(table.title, printed.heading, [_heading(column, "\n") for column in printed.columns], {"": rows})
-    return Group(shown, Text(" ".join(table.notes)), "")
+    return Group(SplitTable(table.title, printed.heading, printed.columns, rows), _ScreenNotes(table.notes), "")
 
 
-def _heading(column: PrintedColumn, divider: str) -> str:
-    return divider.join(filter(None, [column.group, column.title]))
+@dataclass(frozen=True)
+class _ScreenNotes:
+    """Notes below a table; of styles only where the screen has them, as a pipe has not."""
+
+    notes: list[str]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        yield Text(" ".join(note for note in self.notes if note != STYLES_NOTE or console.color_system is not None))
+
+
+def _heading(column: PrintedColumn) -> str:
+    return " ".join(filter(None, [column.group, column.title]))
 
 
 def _screen_cell(cell: PrintedCell, remark_width: int) -> Text:

@@ -101,7 +101,10 @@ class Experiment(Section):
             raise ValueError(f"the name '{SAMPLE_WEIGHT}' is taken; 'column' may be called so")
         for name in names:
             if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
-                raise ValueError(f"the name '{name}' must be a letter, then letters, digits and '_'; 'column' may differ")
+                raise ValueError(
+                    f"the name '{name}' must begin with a letter and go on with letters, digits and '_'; "
+                    "write another one and give the logs' column beside it, such as {name: user_id, column: User ID}"
+                )
         return self
 
     @model_validator(mode="after")

@@ -15,11 +15,15 @@ from tf_crossdistil.local_files import appears_whole
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure, None where there is nothing to show, with its title and how to read it."""
+    """A figure, None where there is nothing to show, with its title and how to read it.
+
+    A page says what a missing figure `needs`; where that is empty, the figure is left out silently.
+    """
 
     title: str
     caption: str
     figure: Figure | None
+    needs: str = ""
 
     @property
     def description(self) -> str:
@@ -81,13 +85,18 @@ def _fact(name: str, fact: str) -> str:
 
 
 def _section(section: Section, numbers: Iterator[int]) -> str:
+    plots = list(section.plots)
     figures = "".join(
         f"<figure><h3>{escape(plot.title)}</h3>{to_svg(plot.figure, next(numbers), plot.description)}"
         f"<figcaption>{escape(plot.caption)}</figcaption></figure>"
-        for plot in section.plots
+        for plot in plots
         if plot.figure is not None
     )
-    content = section.content + (f'<div class="plots">{figures}</div>' if figures else "")
+    missing = [
+        note(f"{plot.title}: no figure, since it needs {plot.needs}.") for plot in plots if plot.figure is None and plot.needs
+    ]
+    shown = f'<div class="plots">{figures}</div>' if figures else ""
+    content = "".join([section.content, shown, *missing])
     return f"<section><h2>{escape(section.heading)}</h2>{content}</section>" if content else ""
 
 
@@ -95,9 +104,10 @@ def _section(section: Section, numbers: Iterator[int]) -> str:
 _WIDE_FACT = 80
 
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1c2126; --soft: #5c656f; --paper: #fff; --card: #f6f7f8; --line: #d9dde1 }
+:root { color-scheme: light dark; --ink: #1c2126; --soft: #5c656f; --paper: #fff; --card: #f6f7f8; --line: #d9dde1;
+  --edge: #1c212640 }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e7e9ec; --soft: #a0a8b1; --paper: #14171a; --card: #1c2024; --line: #343a41 }
+  :root { --ink: #e7e9ec; --soft: #a0a8b1; --paper: #14171a; --card: #1c2024; --line: #343a41; --edge: #e7e9ec40 }
 }
 * { box-sizing: border-box }
 body { margin: 0 auto; max-width: 76rem; padding: 1.5rem 1rem 4rem; color: var(--ink); background: var(--paper);
@@ -109,7 +119,9 @@ dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr));
 dt, figcaption, .note { color: var(--soft); font-size: .875rem }
 dd { margin: 0; overflow-wrap: anywhere }
 .wide { grid-column: 1 / -1 }
-.scroll { overflow-x: auto }
+.scroll { overflow-x: auto; background:
+  linear-gradient(var(--paper), var(--paper)) right / 1.25rem 100% no-repeat local,
+  linear-gradient(to left, var(--edge), transparent) right / 1.25rem 100% no-repeat scroll }
 .scroll + .scroll { margin-top: 2rem }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { padding: .35rem .9rem .35rem 0; text-align: right; white-space: nowrap }

@@ -170,23 +170,11 @@ def bins_of_ascending(labels: Array, probabilities: Array, weights: Floats, bins
     return CalibrationBins(total, total**2 / square, predicted / total, observed / total)
 
 
-def expected_calibration_error(labels: Array, probabilities: Array, weights: Array | None = None, bins: int = 20) -> float:
-    """ECE over bins of equal mass: `sum_b n_b / n |mean_b(y) - mean_b(p)|` (Naeini et al., AAAI 2015; Nixon et al., 2019).
-
-    Args:
-        labels: 0, 1 or NaN, `[rows]`.
-        probabilities: in [0, 1], `[rows]`.
-        weights: n are their sums.
-        bins: how many bins of equal mass; fewer where probabilities are equal.
-
-    Returns:
-        The error, a difference of probabilities; NaN without rows or where a probability is NaN.
-    """
-    return calibration_error(calibration_bins(labels, probabilities, weights, bins))
-
-
 def calibration_error(bins: CalibrationBins) -> float:
-    """The ECE of bins; NaN without rows."""
+    """ECE: `sum_b n_b / n |mean_b(y) - mean_b(p)|` (Naeini et al., AAAI 2015); NaN without rows.
+
+    Over bins of equal mass as Nixon et al., 2019, have them.
+    """
     return weighted_mean(np.abs(bins.observed - bins.predicted), bins.weights)
 
 

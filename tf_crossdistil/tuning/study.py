@@ -140,7 +140,7 @@ def only_search_in(out: Path) -> Iterator[None]:
     except OSError as error:
         raise UsageError(f"cannot write to {out}: {error.strerror}; give another --out") from error
     try:
-        lock(descriptor, f"another search is at work in {out}; wait for it to end, or give another --out")
+        lock(descriptor, CrossDistilError(f"another search is at work in {out}; wait for it to end, or give another --out"))
         yield
     finally:
         os.close(descriptor)

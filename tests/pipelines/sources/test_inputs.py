@@ -212,5 +212,5 @@ def test_bigquery_without_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ModuleNotFoundError(f"No module named '{name}'")
 
     monkeypatch.setattr(bigquery_source, "import_module", absent)
-    with pytest.raises(UsageError, match=r"pip install 'tf-crossdistil\[gcp\]'"):
+    with pytest.raises(UsageError, match=r"run pip install '\.\[gcp\]' in a clone"):
         find_inputs(make_reader(Source(format="bigquery"), ["user"]), ["project.dataset.table"])
