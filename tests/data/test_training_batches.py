@@ -98,6 +98,7 @@ def test_same_seed_and_epoch_give_the_same_batches_and_others_do_not(prepared, s
     assert np.any(first != rows(with_training(shared_experiment, seed=1), 1))
 
 
+@pytest.mark.slow
 def test_strata_too_large_to_be_held_are_rows_of_their_stratum_too(prepared, shared_experiment, tag_by_row, monkeypatch):
     """Common ones are natural rows of the batch, others stream; in time every row is drawn."""
     monkeypatch.setattr("tf_crossdistil.data.loaded_split.MOST_BYTES", 0)

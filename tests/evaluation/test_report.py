@@ -113,6 +113,7 @@ def test_table_of_the_page_marks_the_best(content, results):
         assert f"<td>{worse:.4f}</td><td class=reference>{teacher:.4f}</td><td class=best>{best:.4f}</td>" in content
 
 
+@pytest.mark.slow
 def test_same_input_gives_the_same_page(tmp_path, content, results):
     assert written(tmp_path, Report("A demo", results, {"Rows": "3,000"})) == content
 

@@ -54,6 +54,7 @@ CONTENT: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 def test_one_step_moves_everything_and_what_is_exported_answers_alike(tmp_path):
     small = {key: CONTENT[key] for key in ("tasks", "model")} | {"features": CONTENT["features"][:2]}
     tags = {"1" * positive + "0" * (7 - positive): 20 for positive in range(8)}

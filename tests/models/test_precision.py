@@ -121,6 +121,7 @@ def test_dense_layers_compute_in_the_precision_and_everything_else_in_float32(pr
     assert keras.mixed_precision.global_policy().name == "float32"
 
 
+@pytest.mark.slow
 def test_float16_trains_as_float32_does(reference, half):
     np.testing.assert_allclose(half[1], reference[1], rtol=TOLERANCE["mixed_float16"])
     assert half[1] != reference[1]

@@ -101,6 +101,7 @@ def test_ctrl_c_finishes_the_step_and_saves(undisturbed, signalled, finish, tmp_
     assert_same(finish(tmp_path / "run")[0], undisturbed)
 
 
+@pytest.mark.slow
 def test_resume_starts_where_nothing_is(finish, killed_after, undisturbed, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()

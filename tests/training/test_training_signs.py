@@ -103,6 +103,7 @@ def test_the_input_is_blamed_only_when_it_sets_the_pace(monkeypatch, input_secon
     assert all(0.5 < share <= 1 for share in shares)
 
 
+@pytest.mark.slow
 def test_a_run_warns_of_its_input_once(monkeypatch, small_experiment, prepared, tmp_path):
     monkeypatch.setattr(InputWatch, "after_step", lambda self: 0.43)
     monkeypatch.setattr(loop.TrainingLoop, "_finish_epoch", lambda self: pytest.fail("too late"))
