@@ -51,3 +51,13 @@ def test_tables_follow_from_the_results_of_every_cell(name):
             reference = values(table["reference"], "students", *place)
             assert row["difference"] == pytest.approx((own - reference).mean())
             assert row["p_value"] == pytest.approx(stats.ttest_rel(own, reference).pvalue)
+
+
+def test_readmes_cost_is_that_of_the_study():
+    costs = json.loads((KEPT / "costs.json").read_text())
+    own, plain = costs["crossdistil"], costs["ple"]
+    ratio = own["step_milliseconds"] / plain["step_milliseconds"]
+    flowing = " ".join(README.split())
+    assert f"{ratio:.2f} times the step of plain PLE" in flowing
+    assert f"({own['step_milliseconds']:.1f} and {plain['step_milliseconds']:.1f} ms" in flowing
+    assert own["served_parameters"] == plain["served_parameters"]
