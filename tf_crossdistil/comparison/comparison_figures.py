@@ -45,9 +45,9 @@ class Figures:
         """The metric of the method's students or teachers over its seeds."""
         return estimate(list(self._by_seed(method, task, metric, role).values()))
 
-    def differences(self, method: str, baseline: str, task: str, metric: str, role: str = STUDENTS) -> list[float]:
-        """The method's students or teachers less the baseline's students, for each seed that both have."""
-        return differences(self._by_seed(method, task, metric, role), self._by_seed(baseline, task, metric))
+    def differences(self, method: str, baseline: str, task: str, metric: str) -> list[float]:
+        """The method's students less the baseline's, for each seed that both have."""
+        return differences(self._by_seed(method, task, metric), self._by_seed(baseline, task, metric))
 
     def seeds(self, method: str) -> set[int]:
         """Those with which the method has a result."""
