@@ -36,11 +36,12 @@ FOLDER = Path(__file__).parent
 OPTIONS = {
     "generate": ["--rows=1000000"],
     "vocabulary": ["--entries=2000000"],
-    "preprocess": ["--rows=1000000", "--beam-rows=200000", "--repeats=2"],
+    "preprocess": ["--rows=5000000", "--peer-rows=1000000", "--repeats=2"],
     "train": [],
     "tasks": [],
     "input": [],
     "serving": [],
+    "commands": [],
 }
 _PACKAGES = ("tensorflow", "tf_keras", "tensorflow-recommenders", "apache-beam", "polars", "numpy")
 

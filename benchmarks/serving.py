@@ -12,6 +12,9 @@ of its own that is pinned to one core; the processes answer by turns, the same r
 `large`: the export of a run with 5,000,000 vocabulary entries, with all its checks, its load right after by the version-1
 loader, while the files are in the system's cache, and what look-ups add to a batch of 64, `lookup_overhead_64`.
 
+`memory`: what a first and a second version of an export with 1,000,000 vocabulary entries take in one process, and how long
+calls with the same row again and again take beside those with different ones.
+
 A `latency_over` is the median over the rounds of the quotient of each round's medians. Weights are untrained.
 """
 
@@ -74,6 +77,15 @@ def measure_large(arguments: argparse.Namespace, folder: Path) -> dict[str, floa
     }
 
 
+def measure_memory(arguments: argparse.Namespace, folder: Path) -> dict[str, float]:
+    """Memory of two versions, and calls with one row again and again."""
+    _make_models(folder, arguments.memory_entries, "export")
+    model = _served(folder, "export")
+    command = [sys.executable, "-m", "benchmarks.serving_memory", str(model.model), str(model.requests)]
+    numbers = json.loads(run(command, {min(os.sched_getaffinity(0))}).output.splitlines()[-1])
+    return {"megabytes_version": model.bytes / 1e6, **numbers}
+
+
 def _make_models(folder: Path, entries: int, *kinds: str) -> dict[str, float]:
     """Writes SavedModels by a process of its own, and gives the seconds that each took."""
     command = [sys.executable, "-m", "benchmarks.serving_models", str(folder), str(entries), *kinds]
@@ -94,7 +106,7 @@ def _milliseconds(turns: dict[str, Turns], batches: Iterable[int]) -> dict[str, 
     return result
 
 
-PARTS: dict[str, Part] = {"latency": measure_latency, "large": measure_large}
+PARTS: dict[str, Part] = {"latency": measure_latency, "large": measure_large, "memory": measure_memory}
 
 
 def main() -> None:
@@ -104,6 +116,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=50, help="of a turn (default 50)")
     parser.add_argument("--entries", type=int, default=500_000, help="of all vocabularies for latency (default 500,000)")
     parser.add_argument("--large-entries", type=int, default=5_000_000, help="those of `large` (default 5,000,000)")
+    parser.add_argument("--memory-entries", type=int, default=1_000_000, help="those of `memory` (default 1,000,000)")
     parser.add_argument("--no-install", action="store_true", help="leave out DeepCTR where its environment is not there")
     run_parts(parser, PARTS, "serving on one core")
 

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from pipelines.preprocess import prepare
+from tf_crossdistil.data.input_watch import InputWatch, WatchedBatches
 from tf_crossdistil.data.records import concat_rows, label_matrix, split_batches
 from tf_crossdistil.data.strata import strata, thin_strata
 from tf_crossdistil.data.training_batches import TrainingBatches
@@ -293,3 +294,11 @@ def test_draws_of_a_batch_estimate_eq_4(prepared, shared_experiment, monkeypatch
         rows = draws_of(batch, prepared)
         estimates.append(float(loss(np.array([[scores[row] for row in rows[tag]] for tag in sorted(rows)], np.float32))))
     assert abs(np.mean(estimates) - exact) < 3 * np.std(estimates) / np.sqrt(len(estimates))
+
+
+@pytest.mark.usefixtures("rows_from")
+def test_no_thread_of_a_tuner_outlives_an_epoch(prepared, shared_experiment):
+    """TensorFlow's tuner would sometimes hold up the end of an epoch for as long as the epoch took."""
+    batches = WatchedBatches(prepared, shared_experiment, True, 1, InputWatch())
+    for elements in (batches.epoch(1), split_batches(prepared, shared_experiment, "validation", 64)):
+        assert elements.options().autotune.enabled is False

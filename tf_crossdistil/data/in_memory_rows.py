@@ -9,7 +9,7 @@ import tensorflow as tf
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.data.label_exchange import find_exchange
 from tf_crossdistil.data.loaded_split import load_split
-from tf_crossdistil.data.records import Columns
+from tf_crossdistil.data.records import Columns, steady_parallelism
 from tf_crossdistil.data.training_rows import BatchShape, Part, Shard, TrainingRows
 from tf_crossdistil.schema import PreparedData
 from tf_crossdistil.tags import observed_tags
@@ -43,6 +43,7 @@ class InMemoryRows(TrainingRows):
                 lambda element, natural: self._gather(seed, Part.of(element, first_step, shard), natural),
                 num_parallel_calls=tf.data.AUTOTUNE,
             )
+            .with_options(steady_parallelism())
         )
 
     def _gather(self, seed: int, part: Part, natural: tf.Tensor) -> tuple[Columns, ...]:

@@ -19,6 +19,17 @@ CHUNK = 256
 _DTYPES = {"int64": tf.int64, "float": tf.float32}
 
 
+def steady_parallelism() -> tf.data.Options:
+    """Options of every data set: as many calls at a time as there are threads, rather than a number that is tuned.
+
+    TensorFlow 2.21's tuner thread now and then misses that its iterator ended, and holds up the end of an epoch for up to
+    what the epoch took, a minute at most.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
+
+
 def serialized_chunks(files: list[Path]) -> tf.data.Dataset:
     """The serialized tf.Examples of gzip TFRecord files, 256 or fewer at a time.
 
@@ -31,7 +42,7 @@ def serialized_chunks(files: list[Path]) -> tf.data.Dataset:
         block_length=1,
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
-    )
+    ).with_options(steady_parallelism())
 
 
 def serialized_batches(files: list[Path], size: int) -> tf.data.Dataset:

@@ -5,6 +5,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from tf_crossdistil.calibrators.base import Calibrator
+from tf_crossdistil.models.gradients import apply_gradients
 
 
 class Calibration:
@@ -42,5 +43,5 @@ class Calibration:
             entropy = tf.nn.sigmoid_cross_entropy_with_logits(labels, self.calibrator(tf.stop_gradient(logits)))
             loss = tf.reduce_sum(tf.reduce_mean(weights * entropy, axis=0))
             share = loss / tf.distribute.get_strategy().num_replicas_in_sync
-        self.optimizer.apply_gradients(zip(tape.gradient(share, variables), variables, strict=True))
+        apply_gradients(self.optimizer, zip(tape.gradient(share, variables), variables, strict=True))
         return loss

@@ -9,6 +9,7 @@ import tf_keras as keras
 
 from tf_crossdistil.config import Training
 from tf_crossdistil.models.crossdistil import CrossDistilModel
+from tf_crossdistil.models.gradients import apply_gradients
 
 # Gradients of a mean over thousands of rows are tiny. Beside Keras' 0.1 their squares would never show in the accumulators, and
 # Adagrad would be gradient descent whose step depends on the batch size.
@@ -37,7 +38,7 @@ class CompositeOptimizer(tfrs.experimental.optimizers.CompositeOptimizer):
         for optimizer, variables in self._parts:
             own = [(gradients[variable.ref()], variable) for variable in variables() if variable.ref() in gradients]
             if own:
-                update = optimizer.apply_gradients(own, name, experimental_aggregate_gradients)
+                update = apply_gradients(optimizer, own, name, experimental_aggregate_gradients)
         # TensorFlow runs all of them; this is one that all replicas have in common.
         return update
 

@@ -13,6 +13,7 @@ import tf_keras as keras
 from tf_crossdistil.config import Experiment
 from tf_crossdistil.data.training_batches import TrainingBatches
 from tf_crossdistil.models.crossdistil import CrossDistilModel
+from tf_crossdistil.models.gradients import apply_gradients
 
 # Called with the number of finished steps of the epoch and the running means of all losses by name.
 AfterStep = Callable[[int, dict[str, float]], None]
@@ -71,7 +72,7 @@ class Strategy(ABC):
             model.optimizer.apply_gradients(zeros)
             if model.method.teachers != "none" and model.method.calibration:
                 calibrated = model.calibration.calibrator.trainable_variables
-                model.calibration.optimizer.apply_gradients([(tf.zeros_like(v), v) for v in calibrated])
+                apply_gradients(model.calibration.optimizer, [(tf.zeros_like(v), v) for v in calibrated])
 
         with self.scope():
             tf.distribute.get_strategy().run(tf.function(apply_zeros, autograph=False))

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each version of a model takes of a server's memory, and what one popular row saves over different ones.
+
+python -m benchmarks.serving_memory MODEL REQUESTS
+
+loads the SavedModel twice, as a server does that changes versions, and prints the numbers as JSON.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from benchmarks.serving_session import Session
+
+_BATCHES = (64, 1024)
+_CALLS = 10
+_ROUNDS = 20
+
+
+def resident_bytes() -> int:
+    """Memory of this process now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def one_row(requests: Path, target: Path) -> Path:
+    """Requests that have the first row of others again and again."""
+    with np.load(requests) as columns:
+        repeated: dict[str, Any] = {name: np.repeat(values[:1], len(values), axis=0) for name, values in columns.items()}
+    np.savez(target, **repeated)
+    return target
+
+
+def measure(model: Path, requests: Path, same: Path) -> dict[str, float]:
+    """Memory of two versions, answers to the largest batches included, then the time of calls by turns."""
+    sessions, memory = [], [resident_bytes()]
+    for rows in (requests, same):
+        sessions.append(Session(model, rows))
+        sessions[-1].time(max(_BATCHES), _CALLS)
+        memory.append(resident_bytes())
+    result = {
+        "megabytes_memory_first_version": (memory[1] - memory[0]) / 1e6,
+        "megabytes_memory_second_version": (memory[2] - memory[1]) / 1e6,
+    }
+    for batch in _BATCHES:
+        seconds: dict[str, list[float]] = {"different": [], "same": []}
+        for _ in range(_ROUNDS):
+            for name, session in zip(seconds, sessions, strict=True):
+                seconds[name] += session.time(batch, _CALLS)["seconds"]
+        result |= {f"milliseconds_{batch}_{name}_rows": 1000 * median(values) for name, values in seconds.items()}
+    return result
+
+
+def main() -> None:
+    """Prints the numbers."""
+    parser = argparse.ArgumentParser(description="Memory of a model's versions, and the time of one row asked again and again.")
+    parser.add_argument("model", type=Path)
+    parser.add_argument("requests", type=Path)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        same = one_row(arguments.requests, Path(folder) / "same.npz")
+        print(json.dumps(measure(arguments.model, arguments.requests, same)))
+
+
+if __name__ == "__main__":
+    main()
