@@ -28,29 +28,38 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def one_row(requests: Path, target: Path) -> Path:
-    """Requests that have the first row of others again and again."""
+def write_rows(requests: Path, folder: Path) -> dict[str, Path]:
+    """Different rows, and one of them repeated; no more than the largest batch has, which is next to nothing beside a model."""
+    size = max(_BATCHES)
     with np.load(requests) as columns:
-        repeated: dict[str, Any] = {name: np.repeat(values[:1], len(values), axis=0) for name, values in columns.items()}
-    np.savez(target, **repeated)
-    return target
+        rows = {name: values[:size] for name, values in columns.items()}
+    kinds: dict[str, dict[str, Any]] = {
+        "different": rows,
+        "same": {name: np.repeat(values[:1], size, axis=0) for name, values in rows.items()},
+    }
+    for kind, given in kinds.items():
+        np.savez(folder / f"{kind}.npz", **given)
+    return {kind: folder / f"{kind}.npz" for kind in kinds}
 
 
-def measure(model: Path, requests: Path, same: Path) -> dict[str, float]:
+def measure(model: Path, requests: dict[str, Path]) -> dict[str, float]:
     """Memory of two versions, answers to the largest batches included, then the time of calls by turns."""
     sessions, memory = [], [resident_bytes()]
-    for rows in (requests, same):
+    for rows in requests.values():
         sessions.append(Session(model, rows))
-        sessions[-1].time(max(_BATCHES), _CALLS)
+        for batch in _BATCHES:
+            sessions[-1].time(batch, _CALLS)
         memory.append(resident_bytes())
     result = {
         "megabytes_memory_first_version": (memory[1] - memory[0]) / 1e6,
         "megabytes_memory_second_version": (memory[2] - memory[1]) / 1e6,
     }
     for batch in _BATCHES:
-        seconds: dict[str, list[float]] = {"different": [], "same": []}
+        seconds: dict[str, list[float]] = {name: [] for name in requests}
+        order = list(zip(requests, sessions, strict=True))
         for _ in range(_ROUNDS):
-            for name, session in zip(seconds, sessions, strict=True):
+            order.reverse()
+            for name, session in order:
                 seconds[name] += session.time(batch, _CALLS)["seconds"]
         result |= {f"milliseconds_{batch}_{name}_rows": 1000 * median(values) for name, values in seconds.items()}
     return result
@@ -63,8 +72,7 @@ def main() -> None:
     parser.add_argument("requests", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        same = one_row(arguments.requests, Path(folder) / "same.npz")
-        print(json.dumps(measure(arguments.model, arguments.requests, same)))
+        print(json.dumps(measure(arguments.model, write_rows(arguments.requests, Path(folder)))))
 
 
 if __name__ == "__main__":

@@ -9,12 +9,13 @@ rows against one with 10,000, and the peak memory of the process over that of th
 `memory_over_tables_beyond_small` the memory of the small process, which is mostly TensorFlow's own, is taken off. Both parts
 run two processes, pinned to one core, that take a few steps each in turn; batches are in memory already.
 
-`peers`: examples a second of CrossDistil against those of plain PLE without any distillation by DeepCTR and by torch-rechub,
-at 4,700,000 embedding rows and at 33,000: the same rows and ids, batches of 4096, embeddings of 16, experts, towers and
-dropout. Each trains one epoch in a process of its own that is pinned to one core; they take turns. From opening the files to
-the last step everything counts but what is done once: importing libraries, making the model, its first step. We read gzip
-TFRecords; peers read a parquet file of ready ids into memory and train as their libraries' multi-task examples do, with Adam.
-They have fewer rows at the large size, where all their steps cost the same. Everywhere medians count.
+`peers`: examples a second of processor time of CrossDistil against those of plain PLE without distillation by DeepCTR and by
+torch-rechub, at 4,700,000 embedding rows and at 33,000: the same rows and ids, batches of 4096, embeddings of 16, experts,
+towers and dropout. Each trains one epoch in a process of its own that is pinned to one core; they take turns. From opening the
+files to the last step everything counts but what is done once: importing libraries, making the model, its first step. We read
+gzip TFRecords; peers read a parquet file of ready ids into memory and train as their libraries' multi-task examples do, with
+Adam. They have fewer rows at the large size, where all their steps cost the same. Not wall time: TensorFlow may hold up the end
+of Keras' `fit` for as long as it ran, which in a short run would be half of a peer's time. Everywhere medians count.
 """
 
 import argparse
@@ -74,7 +75,7 @@ def measure_tables(arguments: argparse.Namespace, folder: Path) -> dict[str, flo
 
 
 def measure_peers(arguments: argparse.Namespace, folder: Path) -> dict[str, float]:
-    """Examples a second of everybody at each size.
+    """Examples a second of processor time of everybody at each size.
 
     Raises:
         RuntimeError: someone's loss did not fall, which is no training.
@@ -113,12 +114,12 @@ def _answer(who: tuple[str, str], command: list[str]) -> Answer:
 
 
 def _compare(answers: dict[tuple[str, str], list[Answer]]) -> dict[str, float]:
-    speeds = {who: median(answer.examples / answer.seconds for answer in given) for who, given in answers.items()}
+    speeds = {who: median(answer.examples / answer.cpu_seconds for answer in given) for who, given in answers.items()}
     result = {
         f"examples_over_{peer}_{size}": speeds[OURS, size] / speed for (peer, size), speed in speeds.items() if peer != OURS
     }
     for (who, size), given in answers.items():
-        result[f"examples_per_second_{who}_{size}"] = speeds[who, size]
+        result[f"examples_per_cpu_second_{who}_{size}"] = speeds[who, size]
         result[f"parameters_{who}_{size}"] = given[0].parameters
         # Below 1 something else had the core, or the process waited.
         result[f"busy_{who}_{size}"] = median(answer.cpu_seconds / answer.seconds for answer in given)

@@ -89,18 +89,19 @@ def test_a_peer_that_cannot_be_installed_is_left_out(monkeypatch, tmp_path, caps
     assert "deepctr has no environment; python -m benchmarks.environments makes it; it is left out" in capsys.readouterr().err
 
 
-def answer(rows, seconds):
-    return Answer(rows, seconds, seconds / 2, parameters=10, loss_before=1.0, loss_after=0.5, version="")
+def answer(rows, cpu_seconds, share=0.5):
+    """Of a process that had the core for this share of the time."""
+    return Answer(rows, cpu_seconds / share, cpu_seconds, parameters=10, loss_before=1.0, loss_after=0.5, version="")
 
 
-def test_examples_a_second_are_compared_by_their_medians():
+def test_examples_a_second_of_processor_time_are_compared_by_their_medians():
     answers = {
-        ("ours", "33k"): [answer(300, 1.0), answer(300, 3.0), answer(300, 100.0)],
+        ("ours", "33k"): [answer(300, 1.0, 1.0), answer(300, 3.0, 1.0), answer(300, 100.0, 1.0)],
         ("deepctr", "33k"): [answer(100, 4.0), answer(100, 2.0), answer(100, 2.0)],
     }
     result = train._compare(answers)
     assert result["examples_over_deepctr_33k"] == pytest.approx((300 / 3) / (100 / 2))
-    assert result["busy_deepctr_33k"] == 0.5
+    assert (result["busy_ours_33k"], result["busy_deepctr_33k"]) == (1.0, 0.5)
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from tf_crossdistil.data import input_watch
 from tf_crossdistil.data.input_watch import InputWatch
+from tf_crossdistil.data.records import steady_parallelism
 from tf_crossdistil.training import loop
 from tf_crossdistil.training.interruption import Interrupted, Interruption, Terminated
 from tf_crossdistil.training.progress import EpochProgress
@@ -90,10 +91,7 @@ def test_the_input_is_blamed_only_when_it_sets_the_pace(monkeypatch, input_secon
     elements = tf.data.Dataset.range(70).map(
         lambda number: {"number": tf.numpy_function(produce, [number], tf.int64, stateful=False)}
     )
-    # TensorFlow would produce several at a time.
-    sequential = tf.data.Options()
-    sequential.experimental_optimization.map_parallelization = False
-    for element in watch.watch(elements.with_options(sequential)):
+    for element in watch.watch(elements.with_options(steady_parallelism())):
         seen.append(int(element["number"]))
         time.sleep(step_seconds)
         told.append(watch.after_step())

@@ -44,7 +44,7 @@ class InputWatch:
             # Under determinism TensorFlow reads nothing ahead where a function is stateful, and has no clock.
             return tf.repeat(tf.numpy_function(note, [number], tf.int64, stateful=False), EVERY * count)
 
-        # Each tick is asked for when its element is ready; a map may run ahead, and would handle every column. Not by a
+        # Each tick is asked for when its element is ready; a map of elements would handle every column. Not by a
         # `flat_map`: whatever makes data sets is stateful to TensorFlow, which then reads the elements in one thread.
         ticks = tf.data.Dataset.range(tf.int64.max).map(ticks_of).unbatch()
         return tf.data.Dataset.zip((elements, ticks)).prefetch(_BUFFER * count).map(lambda element, tick: element)

@@ -20,10 +20,11 @@ _DTYPES = {"int64": tf.int64, "float": tf.float32}
 
 
 def steady_parallelism() -> tf.data.Options:
-    """Options of every data set: as many calls at a time as there are threads, rather than a number that is tuned.
+    """Options of all data sets of records: as many calls at a time as there are threads, at most 16, and no tuner.
 
-    TensorFlow 2.21's tuner thread now and then misses that its iterator ended, and holds up the end of an epoch for up to
-    what the epoch took, a minute at most.
+    TensorFlow 2.21's tuner now and then misses that its iterator ended, and then holds up the end of an epoch for up to what
+    the epoch took, a minute at most. Strategies of several replicas read through data sets of TensorFlow's own as well, which
+    are tuned all the same.
     """
     options = tf.data.Options()
     options.autotune.enabled = False

@@ -74,7 +74,8 @@ class StreamedRows(TrainingRows):
         files = self._data.record_files("train", tag)
         records = serialized_chunks(random.Random(seed).sample(files, len(files))).unbatch()
         draws = records.shuffle(_SHUFFLE_ROWS, seed=seed).repeat().batch(self._shape.draws // shard.replicas)
-        return self._mine(draws.skip(first_step * shard.replicas), shard).map(self._parse)
+        mine = self._mine(draws.skip(first_step * shard.replicas), shard)
+        return mine.map(self._parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
     def _natural(self, seed: int, first_step: int, shard: Shard) -> tf.data.Dataset:
         tags = observed_tags(self._counts)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tf_crossdistil.config import Experiment, Feature, HashedFeature, NumericFeature, VocabularyFeature
 from tf_crossdistil.data.feature_lookup import VocabularyTable
+from tf_crossdistil.data.records import steady_parallelism
 from tf_crossdistil.models.run import Run
 from tf_crossdistil.models.run_vocabularies import check_vocabulary
 from tf_crossdistil.schema import Metadata, PreparedData
@@ -85,7 +86,8 @@ def _by_value(former: VocabularyFeature, feature: VocabularyFeature, run: Run, d
     known = run.metadata.vocabularies[feature.name]
     check_vocabulary(file, known, "restore the file, or train without --warm-start")
     ids_of = VocabularyTable(file, former.oov_buckets)
-    values = tf.data.TextLineDataset(str(data.vocabulary_file(feature.name))).batch(_BLOCK)
+    lines = tf.data.TextLineDataset(str(data.vocabulary_file(feature.name)))
+    values = lines.batch(_BLOCK).with_options(steady_parallelism())
     # A missing value has id 0 in both.
     former_ids = np.concatenate([[0], *(ids_of(block).numpy() for block in values)])
     new_ids = np.flatnonzero(former_ids <= known.size)

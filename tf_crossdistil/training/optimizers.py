@@ -42,6 +42,12 @@ class CompositeOptimizer(tfrs.experimental.optimizers.CompositeOptimizer):
         # TensorFlow runs all of them; this is one that all replicas have in common.
         return update
 
+    def _aggregate_gradients(
+        self, grads_and_vars: Iterable[tuple[tf.Tensor, tf.Variable]]
+    ) -> list[tuple[tf.Tensor, tf.Variable]]:
+        # What loss scaling calls before `apply_gradients`; a sum is traced only where one is needed, as there.
+        return super()._aggregate_gradients(grads_and_vars) if tf.distribute.has_strategy() else list(grads_and_vars)
+
 
 def composite_optimizer(model: CrossDistilModel, settings: Training) -> keras.optimizers.legacy.Optimizer:
     """Adagrad for the embedding tables, Adam for everything dense; with loss scaling where float16 needs it.
