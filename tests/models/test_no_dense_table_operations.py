@@ -55,7 +55,8 @@ def metadata_of(experiment: Experiment) -> Metadata:
     """What data would be whose vocabularies have `ROWS` ids."""
     owners = [feature.name for feature in experiment.features if isinstance(feature, VocabularyFeature)]
     numbers = NumericStatistics(count=9, missing=0, mean=2.0, deviation=4.0, minimum=0, maximum=9)
-    tags = [f"{number:0{len(experiment.tasks)}b}" for number in range(2 ** len(experiment.tasks))]
+    tags = [f"{number:0{len(experiment.binary_names)}b}" for number in range(2 ** len(experiment.binary_names))]
+    numeric = [feature.name for feature in experiment.features if isinstance(feature, NumericFeature)]
     return Metadata(
         name=experiment.name,
         run="r",
@@ -68,7 +69,7 @@ def metadata_of(experiment: Experiment) -> Metadata:
         counts={"train": dict.fromkeys(tags, 100)},
         rates={},
         vocabularies={owner: Vocabulary(size=ROWS - 2, ids=ROWS, sha256="") for owner in owners},
-        numeric={feature.name: numbers for feature in experiment.features if isinstance(feature, NumericFeature)},
+        numeric=dict.fromkeys([*numeric, *experiment.regression_names], numbers),
         inputs=[],
     )
 
